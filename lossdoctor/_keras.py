@@ -1,0 +1,306 @@
+"""The one module that touches what is private in Keras. Everything else uses Keras's public API.
+
+Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.compile_utils.get_loss`,
+`keras.src.backend.{compute_output_spec, get_keras_mask, set_keras_mask}`, `_keras_history` of a
+KerasTensor, `_compile_config` and `_inputs_struct` of a model.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import keras
+from keras.src import backend as _backend
+from keras.src.trainers import compile_utils as _compile_utils
+
+from lossdoctor import trees
+from lossdoctor.types import CompileArgs, InputSpec, Spec, Tail, Tree
+
+# Layers whose output a loss may look behind, or that only move entries: they hold no weights, so a
+# stand-in can apply the very same layer to its variables.
+_PASS_THROUGH = (
+    "Activation",
+    "Softmax",
+    "ReLU",
+    "LeakyReLU",
+    "ELU",
+    "Reshape",
+    "Flatten",
+    "Permute",
+    "Identity",
+    "Sigmoid",
+    "LogSoftmax",
+    "Squeeze",
+    "ExpandDims",
+    "Transpose",
+)
+
+
+def version() -> str:
+    """The installed Keras release."""
+    return str(keras.__version__)
+
+
+def backend_name() -> str:
+    """ "tensorflow", "jax", "torch" ..."""
+    return str(keras.backend.backend())
+
+
+def resolve_loss(identifier: Any, y_true: Any, y_pred: Any) -> Any:
+    """The `keras.losses.Loss` that compile makes of one loss argument on these tensors.
+
+    The strings "crossentropy" and "ce" depend on the shapes (`compile_utils.get_loss`).
+    """
+    return _compile_utils.get_loss(identifier, y_true, y_pred)
+
+
+def loss_label(loss: Any) -> str:
+    """The loss's name in the field's terms: the wrapped function's name, else the `Loss` object's own."""
+    function = getattr(loss, "fn", None)
+    return getattr(function, "__name__", None) or getattr(loss, "name", None) or type(loss).__name__
+
+
+def get_mask(tensor: Any) -> Any:
+    """The mask a tensor carries, or None."""
+    return _backend.get_keras_mask(tensor)
+
+
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Attach `mask` (shape of the tensor without its last axis) to `tensor`, as layers do."""
+    _backend.set_keras_mask(tensor, mask)
+
+
+def weightless() -> Any:
+    """A scope in which layers are built but no variable is allocated (`keras.StatelessScope`)."""
+    return keras.StatelessScope(initialize_variables=False)
+
+
+def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], unsafe: bool) -> Any:
+    """The model of a `config.json` without its weights and without compiling it.
+
+    Raises whatever Keras raises for a config that it cannot read.
+    """
+    bare = {key: value for key, value in config.items() if key != "compile_config"}
+    with weightless():
+        return keras.saving.deserialize_keras_object(bare, custom_objects=dict(objects), safe_mode=not unsafe)
+
+
+def deserialize_argument(value: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
+    """One saved compile argument as `compile_from_config` would read it (tuples come back as lists)."""
+    return keras.saving.deserialize_keras_object(value, custom_objects=dict(objects), safe_mode=not unsafe)
+
+
+def compile_args(model: Any) -> CompileArgs:
+    """What a live model was compiled with, untouched; empty where it was not."""
+    config = getattr(getattr(model, "_compile_config", None), "config", None)
+    if not getattr(model, "compiled", False) or config is None:
+        return CompileArgs()
+    return CompileArgs(
+        loss=trees.plain(config.get("loss")),
+        loss_weights=trees.plain(config.get("loss_weights")),
+        metrics=trees.plain(config.get("metrics")),
+        weighted_metrics=trees.plain(config.get("weighted_metrics")),
+        run_eagerly=bool(config.get("run_eagerly", False)),
+        source="the model",
+    )
+
+
+def kind(model: Any) -> str:
+    """ "functional", "sequential" or "subclassed"."""
+    if isinstance(model, keras.Sequential):
+        return "sequential"
+    return "functional" if _is_functional(model) else "subclassed"
+
+
+def _is_functional(model: Any) -> bool:
+    return type(model).__name__ == "Functional" or any(c.__name__ == "Functional" for c in type(model).__mro__)
+
+
+def graph(model: Any) -> Any:
+    """The functional graph inside a model, or None (a Sequential holds one once it is built)."""
+    if _is_functional(model):
+        return model
+    return getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else None
+
+
+def output_names(model: Any) -> tuple[str, ...] | None:
+    """`model.output_names` where the model has them; that is what `compile` looks up (`trainer.py`)."""
+    names = getattr(model, "output_names", None)
+    return tuple(str(n) for n in names) if names is not None else None
+
+
+def inputs(model: Any) -> Tree:
+    """The containers of `keras.Input` that a functional model declares, as `InputSpec`; None for others."""
+    functional = graph(model)
+    if functional is None:
+        return None
+    return trees.map_leaves(_input_spec, functional.input)
+
+
+def _input_spec(tensor: Any) -> InputSpec:
+    operation = tensor._keras_history.operation
+    return InputSpec(
+        name=str(tensor.name),
+        shape=tuple(tensor.shape),
+        dtype=str(tensor.dtype),
+        optional=bool(getattr(operation, "optional", False)),
+    )
+
+
+def overridden(model: Any) -> tuple[str, ...]:
+    """Which of `train_step`, `compute_loss`, `test_step` the model's class replaces."""
+    return tuple(
+        name
+        for name in ("train_step", "compute_loss", "test_step")
+        if getattr(type(model), name, None) is not getattr(keras.Model, name, None)
+    )
+
+
+def makes_masks(model: Any) -> bool:
+    """True where some layer can create or hand on a mask, so that outputs may carry one."""
+    return any(
+        isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False) or _own_mask(layer)
+        for layer in model._flatten_layers()
+    )
+
+
+def _own_mask(layer: Any) -> bool:
+    method = getattr(type(layer), "compute_mask", None)
+    return method is not None and not (method.__module__ or "").startswith("keras.")
+
+
+def call_specs(model: Any, x: Tree) -> tuple[Tree, Tree]:
+    """(output specs, mask specs or None) of calling `model` on x, a tree of `Spec` with known shapes.
+
+    No weight is needed and none is made: the graph's own shape inference where the model has one,
+    else a symbolic trace (`backend.compute_output_spec`). Raises what the model's call raises.
+    """
+    tensors = trees.map_leaves(lambda s: None if s is None else keras.KerasTensor(s.shape, dtype=s.dtype), x)
+    functional = graph(model)
+    if functional is not None and not makes_masks(model):
+        outputs = _unpack(functional.compute_output_spec(tensors))
+        return trees.map_leaves(_spec, outputs), trees.map_leaves(lambda _: None, outputs)
+
+    def call(arrays: Any) -> Any:
+        y = model(arrays)
+        return y, trees.map_leaves(get_mask, y)
+
+    with weightless():
+        outputs, masks = _backend.compute_output_spec(call, tensors)
+    return _declared_order(functional, trees.map_leaves(_spec, outputs)), trees.map_leaves(_spec, masks)
+
+
+def _declared_order(functional: Any, outputs: Tree) -> Tree:
+    """JAX's tracing sorts dict keys; give them back the order that the model declares."""
+    if functional is None:
+        return outputs
+    return trees.pack(_unpack(functional.output), trees.values(outputs))
+
+
+def _unpack(outputs: Any) -> Any:
+    """A list or tuple of one is returned bare by a functional call (`functional.py: unpack_singleton`)."""
+    return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
+
+
+def _spec(tensor: Any) -> Spec | None:
+    return None if tensor is None else Spec(tuple(tensor.shape), str(keras.backend.standardize_dtype(tensor.dtype)))
+
+
+def tails(model: Any, outputs: Tree) -> tuple[Tail | None, ...]:
+    """One `Tail` an output leaf (Keras's flat order): the real last layers, in front of which variables can stand."""
+    functional = graph(model)
+    specs = trees.values(outputs)
+    if functional is None:
+        return tuple(None for _ in specs)
+    tensors = trees.values(functional.output)
+    if len(tensors) != len(specs):
+        return tuple(None for _ in specs)
+    return tuple(_tail(t, s) for t, s in zip(tensors, specs, strict=True))
+
+
+def _tail(tensor: Any, spec: Spec) -> Tail | None:
+    operations: list[Any] = []
+    names: list[str] = []
+    start = spec
+    for _ in range(16):  # far longer than any real chain of activations and reshapes
+        history = getattr(tensor, "_keras_history", None)
+        operation = getattr(history, "operation", None)
+        if operation is None:
+            break
+        nested = graph(operation) if isinstance(operation, keras.Model) else None
+        if nested is not None:
+            tensor = trees.values(nested.output)[history.tensor_index]
+            continue
+        activation = _activation(operation)
+        if activation is not None:
+            operations.insert(0, activation)
+            names.insert(0, getattr(activation, "__name__", type(activation).__name__))
+            break
+        source = _only_input(operation, history.node_index)
+        before = None if source is None else _resolve(tuple(source.shape), str(source.dtype), start)
+        if type(operation).__name__ not in _PASS_THROUGH or before is None:
+            break
+        operations.insert(0, operation)
+        names.insert(0, str(operation.name))
+        tensor, start = source, before
+    return Tail(start, tuple(operations), tuple(names)) if operations else None
+
+
+def _activation(operation: Any) -> Any:
+    """The final activation of a layer that has weights in front of it (Dense, Conv ...), unless it is linear."""
+    inner = getattr(operation, "layer", None)
+    layer = inner if type(operation).__name__ == "TimeDistributed" else operation
+    if type(layer).__name__ == "Activation" or not isinstance(layer, keras.layers.Layer):
+        return None
+    activation = getattr(layer, "activation", None)
+    # A recurrent layer's activation is not the last thing that it computes.
+    if not callable(activation) or isinstance(layer, keras.layers.RNN) or hasattr(layer, "recurrent_activation"):
+        return None
+    return None if activation is keras.activations.linear else activation
+
+
+def _only_input(operation: Any, node_index: int) -> Any:
+    nodes = operation._inbound_nodes
+    tensors = nodes[node_index].input_tensors if node_index < len(nodes) else []
+    return tensors[0] if len(tensors) == 1 else None
+
+
+def _resolve(shape: tuple[int | None, ...], dtype: str, after: Spec) -> Spec | None:
+    """`shape` with its unknown sizes taken from what comes after, or None where they stay unknown."""
+    if not shape or any(d is None for d in after.shape):
+        return None
+    if len(shape) == len(after.shape) and all(d is None or d == e for d, e in zip(shape, after.shape, strict=True)):
+        return Spec(after.shape, dtype)
+    known = (after.shape[0] if shape[0] is None else shape[0], *shape[1:])
+    total = prod(int(d or 0) for d in after.shape)
+    unknown = [i for i, d in enumerate(known) if d is None]
+    rest = prod(int(d) for d in known if d is not None)
+    if len(unknown) == 1 and rest and total % rest == 0:
+        known = tuple(total // rest if d is None else d for d in known)
+    elif unknown or rest != total:
+        return None
+    return Spec(known, dtype)
+
+
+def build_inputs(declared: Tree) -> Any:
+    """A model with exactly these inputs whose outputs are its inputs: shows which array reaches which `Input`."""
+    tensors = trees.map_leaves(
+        lambda i: keras.Input(
+            batch_shape=i.shape, dtype=i.dtype, name=i.name, **({"optional": True} if i.optional else {})
+        ),
+        declared,
+    )
+    flat = trees.values(tensors)
+    return keras.Model(tensors, [keras.layers.Identity(dtype=t.dtype)(t) for t in flat])
+
+
+def source_of(function: Any) -> tuple[str, int] | None:
+    """(file, first line) of a function or of a `Loss` subclass's `call`, or None where there is no source."""
+    target = getattr(function, "fn", None) or (function if inspect.isroutine(function) else type(function))
+    try:
+        return str(inspect.getsourcefile(target) or ""), inspect.getsourcelines(target)[1]
+    except (TypeError, OSError):
+        return None

@@ -1,0 +1,158 @@
+"""The Python API: `check`, and the `Report` that it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lossdoctor import trees
+from lossdoctor.types import (
+    SEVERITIES,
+    Batch,
+    Case,
+    CaseError,
+    CompileArgs,
+    Finding,
+    Pair,
+    ReportData,
+    Severity,
+    Tree,
+)
+
+_UNSET: Any = object()
+
+
+class FindingsError(Exception):
+    """Raised by `Report.raise_for_findings`; its text is the report's findings, `report` the report."""
+
+    def __init__(self, report: Report, at: Severity) -> None:
+        self.report = report
+        found = [f for f in report.findings if _at_least(f.severity, at)]
+        super().__init__("\n".join(f"{f.severity} {f.code} {f.name}: {f.message}" for f in found))
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What lossdoctor found in one case. `data` is the whole report as frozen data."""
+
+    data: ReportData
+
+    @property
+    def ok(self) -> bool:
+        """True where there is no finding of severity error."""
+        return not any(f.severity == "error" for f in self.findings)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings, worst first."""
+        return self.data.findings
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Which output met which target under which loss and weight."""
+        return self.data.pairs
+
+    def to_json(self) -> str:
+        """The report as the JSON document of `lossdoctor check --format json`."""
+        from lossdoctor.report import json
+
+        return json.render(self.data)
+
+    def raise_for_findings(self, at: Severity = "error") -> None:
+        """Raise `FindingsError` where there is a finding of severity `at` or worse ("error", "warning", "info")."""
+        if at not in SEVERITIES:
+            raise ValueError(f"raise_for_findings takes one of {', '.join(SEVERITIES)}, not {at!r}")
+        if any(_at_least(f.severity, at) for f in self.findings):
+            raise FindingsError(self, at)
+
+    def __str__(self) -> str:
+        import io
+
+        from rich.console import Console
+
+        from lossdoctor.report import text
+
+        buffer = io.StringIO()
+        text.render(self.data, Console(file=buffer, width=100, no_color=True), verbose=False, quiet=False)
+        return buffer.getvalue()
+
+
+def _at_least(severity: Severity, at: Severity) -> bool:
+    return SEVERITIES.index(severity) <= SEVERITIES.index(at)
+
+
+def check(
+    model: Any = None,
+    batch: Any = None,
+    *,
+    outputs: Tree = None,
+    output_names: Sequence[str] | None = None,
+    loss: Any = _UNSET,
+    loss_weights: Any = _UNSET,
+    metrics: Any = _UNSET,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+) -> Report:
+    """Examine a live Keras model, or only its outputs, with one batch, and say what Keras will really do.
+
+    `batch` is `(x, y)` or `(x, y, sample_weight)` with trees of arrays, or anything that iterates over such
+    tuples (the first is taken). `outputs` is a tree of arrays (used as the predictions) or of specs:
+    anything with .shape and .dtype, or (shape, dtype); x may then be None. `loss`, `loss_weights` and
+    `metrics` take the place of what the model was compiled with. The model is not changed: weights,
+    compile state and optimizer stay as they are.
+
+    Raises `CaseError` for a case that cannot be read.
+    """
+    from lossdoctor.installed import environment
+    from lossdoctor.case.model import describe, from_outputs
+    from lossdoctor.case.rows import cut, rows_of
+    from lossdoctor.doctor import diagnose
+
+    if (model is None) == (outputs is None):
+        raise CaseError("check takes either a model or outputs=...; give exactly one of them.")
+    if batch is None:
+        raise CaseError("check takes a batch, (x, y) or (x, y, sample_weight); give one.")
+    versions = environment()
+    held = cut(_hold(batch), keep=_sizes(outputs))
+    rows = rows_of(held, outputs)
+    if model is not None:
+        from lossdoctor import _keras
+
+        spec, saved = describe(model, _name(model), held.x, rows), _keras.compile_args(model)
+    else:
+        spec, saved = from_outputs(outputs, output_names), CompileArgs()
+    arguments = _override(saved, {"loss": loss, "loss_weights": loss_weights, "metrics": metrics})
+    return Report(diagnose(Case(spec, held, arguments, versions, rows), select=select, ignore=ignore))
+
+
+def _name(model: Any) -> str:
+    return str(getattr(model, "name", None) or type(model).__name__)
+
+
+def _sizes(outputs: Tree) -> bool:
+    """Given predictions are examined whole: their rows cannot be cut."""
+    return outputs is not None
+
+
+def _hold(batch: Any) -> Batch:
+    from lossdoctor.case.batch import hold_batch
+
+    if isinstance(batch, Batch):
+        return batch
+    if not isinstance(batch, tuple | list):
+        batch = next(iter(batch), None)
+    return hold_batch(tuple(batch) if isinstance(batch, list) else batch, "the call")
+
+
+def _override(saved: CompileArgs, given: Mapping[str, Any]) -> CompileArgs:
+    """The compile arguments with those that the caller gave; a new loss without weights drops the saved weights."""
+    changes = {name: trees.plain(value) for name, value in given.items() if value is not _UNSET}
+    if not changes:
+        return saved
+    if "loss" in changes:
+        changes = {"loss_weights": None, "metrics": None, "weighted_metrics": None, **changes}
+    return replace(saved, **changes, source="the call")
+
+
+__all__ = ["FindingsError", "Report", "check"]

@@ -1,0 +1,216 @@
+"""A model without its weights: from a `.keras` file, a live model, or nothing but its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lossdoctor import trees
+from lossdoctor.types import ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tail, Tree
+
+_ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+# The size taken for an axis that the model leaves open and no x decides.
+_OPEN_AXIS = 7
+
+
+def from_archive(
+    archive: Any, x: Tree, rows: int, *, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
+) -> tuple[ModelSpec, CompileArgs]:
+    """(model, compile arguments) of a read `.keras` archive; x is a tree of `ArrayRef` (or None).
+
+    No weight is read or allocated. Raises `CaseError` where Keras cannot rebuild the model, or its
+    loss (`need_loss`: the caller has no other).
+    """
+    from lossdoctor import _keras
+
+    try:
+        model = _keras.deserialize_model(archive.config, objects, unsafe)
+    except Exception as error:  # whatever Keras raises on a config is about that file
+        raise CaseError(_unreadable(str(archive.path), error)) from error
+    if not hasattr(model, "_flatten_layers"):
+        raise CaseError(
+            f"{archive.path} holds a {type(model).__name__}, not a model; save the whole model with model.save()."
+        )
+    arguments, unknown = _saved_arguments(archive, objects, unsafe, need_loss)
+    return describe(model, str(archive.path), x, rows, unknown=unknown), arguments
+
+
+def _saved_arguments(
+    archive: Any, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
+) -> tuple[CompileArgs, tuple[str, ...]]:
+    """The compile arguments of the file, and the names of those that Keras cannot rebuild."""
+    from lossdoctor import _keras
+
+    saved = archive.config.get("compile_config") or {}
+    values: dict[str, Any] = {}
+    unknown: list[str] = []
+    for name in _ARGUMENTS:
+        try:
+            values[name] = _keras.deserialize_argument(saved.get(name), objects, unsafe)
+        except Exception as error:
+            if name == "loss" and need_loss:
+                raise CaseError(
+                    f"{archive.path}: the compiled loss cannot be rebuilt ({_first_line(error)}); pass the file "
+                    "that defines it with --objects FILE, or another loss with --loss (see `lossdoctor rule LD952`)."
+                ) from error
+            values[name] = None
+            unknown.append(f"{name}: {_first_line(error)}")
+    source = "the model file" if saved else "nothing"
+    return CompileArgs(**values, source=source), tuple(unknown)
+
+
+def describe(
+    model: Any, source: str, x: Tree, rows: int, *, unknown: Sequence[str] = (), notes: Sequence[str] = ()
+) -> ModelSpec:
+    """A live or rebuilt Keras model as a `ModelSpec` for a batch of `rows` samples. The model is not changed.
+
+    x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. Raises
+    `CaseError` for a model that has no outputs to know.
+    """
+    from lossdoctor import _keras
+
+    declared = _keras.inputs(model)
+    call_error, said = None, list(notes)
+    specs = x if declared is None else _feed(declared, x, rows)
+    if declared is None:
+        if x is None:
+            raise CaseError(
+                f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch."
+            )
+        specs = trees.map_leaves(_known, x)
+    try:
+        outputs, masks = _keras.call_specs(model, specs)
+    except Exception as error:
+        if declared is None:
+            raise CaseError(f"{source} cannot be called on the batch's x: {_first_line(error)}; check x.") from error
+        call_error = f"{type(error).__name__}: {_first_line(error)}"
+        outputs, masks = _keras.call_specs(model, _feed(declared, None, rows))
+    if any(None in (s.shape if s is not None else (None,)) for s in trees.values(outputs)):
+        outputs = trees.map_leaves(lambda s: _close(s, rows), outputs)
+    for name in _keras.overridden(model):
+        said.append(f"the model overrides {name}(), which is not replayed: what follows is Keras's own {name}()")
+    return ModelSpec(
+        source=source,
+        kind=_keras.kind(model),  # type: ignore[arg-type]
+        outputs=outputs,
+        output_names=_keras.output_names(model),
+        inputs=declared,
+        tails=_keras.tails(model, outputs),
+        masks=tuple(trees.values(masks)),
+        call_error=call_error,
+        unknown_objects=tuple(unknown),
+        notes=tuple(said),
+    )
+
+
+def from_outputs(outputs: Tree, output_names: Sequence[str] | None) -> ModelSpec:
+    """A model of which only the outputs are given: arrays (used as the predictions) or specs.
+
+    A spec is anything with `.shape` and `.dtype` but no data, or a (shape, dtype) pair.
+    """
+    marked = _mark_specs(outputs)
+    flat = trees.values(marked)
+    if not flat:
+        raise CaseError("outputs holds no array; give the model's outputs as arrays or as (shape, dtype) pairs.")
+    arrays = [leaf for leaf in flat if isinstance(leaf, HeldArray)]
+    if arrays and len(arrays) != len(flat):
+        raise CaseError("outputs mixes arrays with specs; give arrays for all outputs, or specs for all.")
+    return ModelSpec(
+        source="outputs",
+        kind="outputs",
+        outputs=trees.map_leaves(lambda leaf: Spec(tuple(leaf.shape), str(leaf.dtype)), marked),
+        output_names=tuple(output_names) if output_names is not None else _names(marked),
+        tails=tuple(None for _ in flat),
+        masks=tuple(None for _ in flat),
+        predictions=marked if arrays else None,
+    )
+
+
+def _names(outputs: Tree) -> tuple[str, ...] | None:
+    """A functional model's names in Keras's flat order: the dict keys, or Keras's own fallback numbering."""
+    if isinstance(outputs, dict) and all(trees.is_leaf(v) for v in outputs.values()):
+        return tuple(sorted(str(k) for k in outputs))
+    return tuple(f"output_{i}" for i, _ in enumerate(trees.values(outputs)))
+
+
+def _mark_specs(node: Any) -> Any:
+    """Arrays as `HeldArray`, specs as `Spec`; a (shape, dtype) pair is a leaf, not a tuple of outputs."""
+    import numpy as np
+
+    if isinstance(node, tuple) and len(node) == 2 and isinstance(node[0], list | tuple):
+        shape, dtype = node
+        if all(isinstance(d, int) for d in shape) and not hasattr(dtype, "shape") and not isinstance(dtype, list):
+            return Spec(tuple(int(d) for d in shape), str(np.dtype(dtype)) if not isinstance(dtype, str) else dtype)
+    if isinstance(node, Spec | HeldArray):
+        return node
+    if isinstance(node, dict):
+        return type(node)((k, _mark_specs(v)) for k, v in node.items())
+    if isinstance(node, tuple) and hasattr(node, "_fields"):
+        return type(node)(*(_mark_specs(v) for v in node))
+    if isinstance(node, list | tuple):
+        return type(node)(_mark_specs(v) for v in node)
+    if hasattr(node, "__array__") and not _is_symbolic(node):
+        return HeldArray(np.asarray(node))
+    if hasattr(node, "shape") and hasattr(node, "dtype"):
+        if any(d is None for d in node.shape):
+            raise CaseError(f"outputs holds a spec with an open axis, {tuple(node.shape)}; give every size.")
+        return Spec(tuple(int(d) for d in node.shape), str(getattr(node.dtype, "name", node.dtype)))
+    raise CaseError(
+        f"outputs holds a {type(node).__name__}; give arrays, things with .shape and .dtype, or (shape, dtype) pairs."
+    )
+
+
+def _is_symbolic(node: Any) -> bool:
+    return type(node).__name__ in {"KerasTensor", "ShapeDtypeStruct", "TensorSpec", "SymbolicTensor"}
+
+
+def _known(leaf: Any) -> Any:
+    return Spec(tuple(leaf.shape), leaf.dtype) if isinstance(leaf, ArrayRef) else None
+
+
+def _feed(declared: Tree, x: Tree, rows: int) -> Tree:
+    """For every `Input` the spec of what it would be fed: its own sizes, open ones from x (by name, else by place)."""
+    flat_x = [] if x is None else [leaf for leaf in trees.values(x) if isinstance(leaf, ArrayRef)]
+    flat_inputs = trees.values(declared)
+    by_name = dict(x) if isinstance(x, dict) else {}
+
+    def one(place: int, spec: Any) -> Spec:
+        given = by_name.get(spec.name)
+        if not isinstance(given, ArrayRef):
+            given = flat_x[place] if len(flat_x) == len(flat_inputs) else None
+        return Spec(_sizes(spec.shape, given, rows), spec.dtype)
+
+    return trees.pack(declared, [one(i, s) for i, s in enumerate(flat_inputs)])
+
+
+def _sizes(shape: tuple[int | None, ...], given: Any, rows: int) -> tuple[int, ...]:
+    known = tuple(given.shape) if given is not None and len(given.shape) == len(shape) else ()
+    sizes = tuple(
+        d if d is not None else (known[i] if known else (_OPEN_AXIS if i else rows)) for i, d in enumerate(shape)
+    )
+    return (rows if shape and shape[0] is None and not known else sizes[0], *sizes[1:]) if sizes else ()
+
+
+def _close(spec: Spec, rows: int) -> Spec:
+    return Spec(tuple(d if d is not None else (_OPEN_AXIS if i else rows) for i, d in enumerate(spec.shape)), spec.dtype)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _unreadable(path: str, error: BaseException) -> str:
+    text = _first_line(error).split(" Full object config")[0].rstrip(".")
+    if "Could not locate" in text or "register" in text:
+        what = text.split(". Make sure")[0]
+        return (
+            f"{path}: {what}; pass the file that defines it with --objects FILE_OR_MODULE (see `lossdoctor rule LD952`)."
+        )
+    if "lambda" in text.lower():
+        return f"{path} holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
+    return f"{path} cannot be rebuilt by Keras ({text}); check that it was saved by model.save() of a matching release."
+
+
+__all__ = ["Tail", "describe", "from_archive", "from_outputs"]

@@ -1,0 +1,171 @@
+"""The pipeline on one page: case -> exam -> rules -> report, a line a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from lossdoctor import trees
+from lossdoctor.types import (
+    ArrayRef,
+    Case,
+    CaseError,
+    Checks,
+    Exam,
+    Finding,
+    Pair,
+    ReportData,
+    Severity,
+    Spec,
+    Tree,
+    Verdict,
+)
+
+_ORDER: tuple[Severity, ...] = ("error", "warning", "info")
+
+
+def examine(
+    model: str,
+    batch: str | None,
+    *,
+    loss: str | None = None,
+    loss_weights: str | None = None,
+    metrics: str | None = None,
+    objects: Sequence[str] = (),
+    unsafe: bool = False,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> ReportData:
+    """Examine a model and a batch named on the command line. Raises `CaseError` where they cannot be read."""
+    from lossdoctor.case.load import load_case
+
+    progress("reading the model and the batch")
+    case = load_case(
+        model, batch, loss=loss, loss_weights=loss_weights, metrics=metrics, objects=objects, unsafe=unsafe
+    )
+    return diagnose(case, select=select, ignore=ignore, progress=progress)
+
+
+def diagnose(
+    case: Case,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> ReportData:
+    """A case in, a finished report out."""
+    from lossdoctor.exam.observe import examine as run_exam
+
+    progress("running Keras on a stand-in")
+    exam = run_exam(case)
+    progress("applying the rules")
+    findings, checks = apply_rules(exam, select, ignore)
+    return make_report(exam, findings, checks)
+
+
+def apply_rules(exam: Exam, select: Sequence[str], ignore: Sequence[str]) -> tuple[tuple[Finding, ...], Checks]:
+    """What the chosen rules find, worst first, and which rules could not run and why."""
+    from lossdoctor.rules import RULES
+    from lossdoctor.rules.loss_raises import unexplained
+    from lossdoctor.rules.selection import choose
+
+    findings: list[Finding] = []
+    ran: list[str] = []
+    skipped: dict[str, str] = {}
+    for rule in choose(RULES, select, ignore):
+        missing = [need for need in rule.needs if need in exam.skipped]
+        if missing:
+            skipped[rule.code] = exam.skipped[missing[0]]
+            continue
+        findings.extend(rule.check(exam))
+        ran.append(rule.code)
+    if exam.fit.outcome.status == "raises" and "LD804" in ran and not any(f.severity == "error" for f in findings):
+        findings.append(unexplained(exam))
+    findings.sort(key=lambda f: (_ORDER.index(f.severity), f.code, f.where))
+    return tuple(findings), Checks(tuple(ran), skipped, notes(exam))
+
+
+def notes(exam: Exam) -> tuple[str, ...]:
+    """Remarks on what was not looked at."""
+    case = exam.case
+    said = list(case.model.notes)
+    if case.batch.total_rows is not None:
+        said.append(
+            f"only the first {case.rows} of the batch's {case.batch.total_rows} rows were read, values included"
+        )
+    if case.model.predictions is None and exam.run.calls:
+        said.append("the predictions are seeded plausible ones; no weights were loaded")
+    if any(m is not None for m in case.model.masks):
+        said.append("masks are plausible ones (the last step of every other sample is padding), not those of x")
+    return tuple(said)
+
+
+def make_report(exam: Exam, findings: tuple[Finding, ...], checks: Checks) -> ReportData:
+    """The finished report of an exam and its findings."""
+    case = exam.case
+    return ReportData(
+        environment=case.environment,
+        model_source=case.model.source,
+        output_names=case.model.output_names or (),
+        outputs=case.model.outputs,
+        inputs=case.model.inputs,
+        batch_source=case.batch.source,
+        x=_specs(case.batch.x),
+        y=_specs(case.batch.y),
+        sample_weight=_specs(case.batch.sample_weight),
+        outcomes={"fit": exam.fit.outcome, "train_on_batch": exam.train_on_batch.outcome, "direct": exam.direct},
+        pairs=pairs(exam),
+        findings=findings,
+        checks=checks,
+        verdict=verdict(findings),
+        rows=case.rows,
+        compile_source=case.compile.source,
+    )
+
+
+def _specs(tree: Tree) -> Tree:
+    return trees.map_leaves(
+        lambda leaf: Spec(tuple(leaf.shape), leaf.dtype) if isinstance(leaf, ArrayRef) else leaf, tree
+    )
+
+
+def pairs(exam: Exam) -> tuple[Pair, ...]:
+    """One row for every output leaf that a completed loss call met, outputs in the order written."""
+    order = {path: i for i, (path, _) in enumerate(trees.declared_leaves("y_pred", exam.case.model.outputs))}
+    rows = [pair for call in exam.run.calls for pair in _rows(call)]
+    return tuple(sorted(rows, key=lambda p: (order.get(p.output, len(order)), p.call)))
+
+
+def _rows(call: Any) -> Iterable[Pair]:
+    if call.value_shape is None:  # the call raised
+        return
+    aligned = len(call.targets) == len(call.outputs)
+    for i, output in enumerate(call.outputs):
+        if output is None:
+            continue
+        yield Pair(
+            output=output,
+            target=call.targets[i] if aligned else None,
+            loss=call.label,
+            loss_path=call.loss_path,
+            weight=call.weight,
+            reduction=call.reduction,
+            output_shape=call.output_shapes[i],
+            target_shape=call.target_shapes[i] if aligned else None,
+            call=call.number,
+            value=call.value,
+        )
+
+
+def verdict(findings: Sequence[Finding]) -> Verdict:
+    """The worst impact of the errors; "risk" where there are only warnings."""
+    errors = {f.impact for f in findings if f.severity == "error"}
+    if "raises" in errors:
+        return "raises"
+    if errors:
+        return "silent"
+    return "risk" if any(f.severity == "warning" for f in findings) else "clean"
+
+
+__all__ = ["CaseError", "apply_rules", "diagnose", "examine", "make_report"]

@@ -1,0 +1,119 @@
+"""What was declared: everything written by position tied to the names in the order they were written.
+
+Pure functions over trees; no Keras. Keras flattens a dict with its keys sorted (`keras.tree`), so a
+list that was written in another order meets other outputs than its author meant.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from lossdoctor import trees
+from lossdoctor.types import Tree
+
+Names = Sequence[str] | None
+
+
+def tie(outputs: Tree, given: Tree, names: Names = None) -> Tree:
+    """`given` (targets, losses or weights) in the containers of `outputs`, by name where names are given, by place else.
+
+    A list meets a dict in the order in which the dict was written; a dict meets a list by
+    `names` (`model.output_names`). What cannot be tied is returned as it is.
+    """
+    if trees.is_leaf(given) or trees.is_leaf(outputs):
+        return given
+    if isinstance(outputs, dict):
+        return _onto_dict(outputs, given)
+    return _onto_sequence(outputs, given, names)
+
+
+def _onto_dict(outputs: dict[Any, Any], given: Tree) -> Tree:
+    if isinstance(given, dict):
+        return type(given)((k, tie(outputs[k], v) if k in outputs else v) for k, v in given.items())
+    items = list(given)
+    if len(items) == len(outputs):
+        return {k: tie(o, v) for (k, o), v in zip(outputs.items(), items, strict=True)}
+    flat = trees.declared_leaves("", outputs)
+    if len(flat) == len(items) and all(trees.is_leaf(v) for v in items):
+        return _pack_declared(outputs, items)
+    return given
+
+
+def _onto_sequence(outputs: Any, given: Tree, names: Names) -> Tree:
+    items = list(outputs)
+    if isinstance(given, dict):
+        if names is not None and set(given) == set(names) and len(items) == len(names):
+            return [tie(o, given[n]) for o, n in zip(items, names, strict=True)]
+        return given
+    values = list(given)
+    if len(values) == len(items):
+        return [tie(o, v) for o, v in zip(items, values, strict=True)]
+    return given
+
+
+def _pack_declared(outputs: Tree, flat: list[Any]) -> Tree:
+    """`flat`, in the order written, in the containers of `outputs`."""
+    order = [path for path, _ in trees.declared_leaves("", outputs)]
+    by_path = dict(zip(order, flat, strict=True))
+    return trees.pack(outputs, [by_path[path] for path, _ in trees.leaves("", outputs)])
+
+
+def paths(root: str, tree: Tree) -> Tree:
+    """The tree with every leaf replaced by its own path."""
+    return trees.pack(tree, [path for path, _ in trees.leaves(root, tree)])
+
+
+def tie_losses(outputs: Tree, losses: Tree, names: Names) -> Tree:
+    """`tie` for losses, where a list that holds anything nested means several levels, not places (`_build_nested`)."""
+    if isinstance(losses, list | tuple) and not all(trees.is_leaf(v) for v in losses):
+        return losses
+    if isinstance(losses, dict) and isinstance(outputs, dict):
+        return {k: tie_losses(outputs[k], v, None) if k in outputs else v for k, v in losses.items()}
+    return tie(outputs, losses, names)
+
+
+def by_output(outputs: Tree, tied: Tree) -> dict[str, Any]:
+    """{output path: what was tied to it} for every output leaf whose place exists in `tied`."""
+    found: dict[str, Any] = {}
+    _walk("y_pred", outputs, tied, found)
+    return found
+
+
+def _walk(path: str, outputs: Tree, tied: Tree, found: dict[str, Any]) -> None:
+    if trees.is_leaf(outputs):
+        if trees.is_leaf(tied):
+            found[path] = tied
+        return
+    if trees.is_leaf(tied):
+        return
+    steps = dict(trees.children(tied))
+    for step, node in trees.children(outputs):
+        if step in steps:
+            _walk(path + step, node, steps[step], found)
+
+
+def tie_weights(outputs: Tree, weights: Tree, names: Names) -> Tree:
+    """loss_weights in the containers of `outputs`: dict keys are output names, a list follows the outputs as written."""
+    if isinstance(outputs, dict) or not isinstance(weights, dict):
+        return tie(outputs, weights, names)
+    return _onto_sequence(outputs, weights, names) if not trees.is_leaf(outputs) else weights
+
+
+def sorted_order_differs(outputs: Tree) -> bool:
+    """True where Keras would visit the outputs in another order than they were written."""
+    return [p for p, _ in trees.leaves("", outputs)] != [p for p, _ in trees.declared_leaves("", outputs)]
+
+
+def positional(outputs: Tree, given: Tree) -> bool:
+    """True where somewhere a list or tuple stands for a dict of outputs (an OrderedDict keeps its order in Keras)."""
+    if trees.is_leaf(outputs) or trees.is_leaf(given):
+        return False
+    if isinstance(outputs, dict):
+        if not isinstance(given, dict):
+            return not isinstance(outputs, OrderedDict)
+        return any(positional(outputs[k], v) for k, v in given.items() if k in outputs)
+    if isinstance(given, dict):
+        return False
+    return any(positional(o, v) for o, v in zip(outputs, given, strict=False))

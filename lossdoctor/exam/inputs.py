@@ -1,0 +1,66 @@
+"""The input stand-in: the real `Input` containers and names, so that Keras shows which array of x reaches which."""
+
+from __future__ import annotations
+
+import warnings
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from lossdoctor import _keras, trees
+from lossdoctor.exam.standin import describe_error
+from lossdoctor.types import ArrayRef, InputPair, InputRun, InputSpec, Tree
+
+# Entries that the tagged arrays may hold in all; two samples of a large image fit many times over.
+_MOST_ENTRIES = 200_000_000
+
+
+def run_inputs(declared: Tree, x: Tree) -> InputRun:
+    """Call a model of these inputs on arrays of x's shapes (two samples each), each filled with a number of its own.
+
+    `declared` holds `InputSpec` leaves, x `ArrayRef` leaves (or None, scalars).
+    """
+    leaves = trees.leaves("x", x)
+    if _plain(declared, x):
+        spec, (path, ref) = trees.values(declared)[0], leaves[0]
+        return InputRun((InputPair(spec.name, path, spec.shape, tuple(ref.shape)),))
+    if sum(2 * prod(leaf.shape[1:]) for _, leaf in leaves if isinstance(leaf, ArrayRef)) > _MOST_ENTRIES:
+        return InputRun(error=None)
+    tagged = trees.pack(x, [_tag(leaf, i + 1) for i, (_, leaf) in enumerate(leaves)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = _keras.build_inputs(declared)
+            model.compile(run_eagerly=True)
+            reached = trees.values(model.predict(tagged, verbose=0))
+        except Exception as error:  # what Keras raises is the observation
+            return InputRun(error=describe_error(error))
+    return InputRun(tuple(_pair(s, v, leaves) for s, v in zip(trees.values(declared), reached, strict=True)))
+
+
+def _plain(declared: Tree, x: Tree) -> bool:
+    """One array for one `Input` whose known sizes agree: nothing can be mispaired."""
+    flat, refs = trees.values(declared), trees.values(x)
+    if len(flat) != 1 or len(refs) != 1 or not isinstance(refs[0], ArrayRef) or not trees.is_leaf(x):
+        return False
+    spec, shape = flat[0], refs[0].shape
+    return len(spec.shape) == len(shape) and all(
+        d is None or d == e for d, e in zip(spec.shape[1:], shape[1:], strict=True)
+    )
+
+
+def _tag(leaf: Any, tag: int) -> Any:
+    if not isinstance(leaf, ArrayRef) or not leaf.shape:
+        return leaf
+    if leaf.dtype.startswith(("<U", "str", "object", "|S")):
+        return np.full((2, *leaf.shape[1:]), str(tag))
+    return np.full((2, *leaf.shape[1:]), tag, dtype="float32")
+
+
+def _pair(spec: InputSpec, value: Any, leaves: list[tuple[str, Any]]) -> InputPair:
+    array = np.asarray(value)
+    tag = int(float(array.reshape(-1)[0])) if array.size else 0
+    path, ref = leaves[tag - 1] if 0 < tag <= len(leaves) else (None, None)
+    shape = tuple(ref.shape) if isinstance(ref, ArrayRef) else None
+    return InputPair(spec.name, path, spec.shape, shape)

@@ -1,0 +1,291 @@
+"""A case in, an exam out: the runs that show what Keras does. Facts only; nothing is judged here."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lossdoctor import _keras, trees
+from lossdoctor.exam import declared as tied
+from lossdoctor.exam import standin
+from lossdoctor.exam.inputs import run_inputs
+from lossdoctor.exam.source import index_uses
+from lossdoctor.exam.standin import Setup
+from lossdoctor.types import ArrayRef, Broadcast, Case, Declared, Exam, InputRun, LossCall, Outcome, Run, Tree
+
+_SEED = 20373
+_EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+
+
+def examine(case: Case) -> Exam:
+    """Run the case on fresh stand-ins and note what Keras does."""
+    inputs = _inputs(case)
+    broken = case.model.call_error or (inputs.error if inputs else None)
+    if broken:
+        return _raised_in_model(case, inputs, broken)
+    if case.compile.loss is None:
+        return _without_loss(case, inputs)
+    setup = make_setup(case)
+    fit = standin.run(setup, "fit")
+    replay = standin.replay(setup)
+    batch = _train_on_batch(setup, fit, replay)
+    fit, batch = (_with_broadcasts(setup, _filled(run, replay)) for run in (fit, batch))
+    skipped: dict[str, str] = {}
+    exam = Exam(
+        case=case,
+        fit=fit,
+        train_on_batch=batch,
+        direct=_direct(setup),
+        inputs=inputs,
+        declared=_declared(case, setup),
+        repeats=_repeats(setup, fit, case.rows, skipped),
+        reduced=_reduced(setup, fit, batch),
+        loss_source=_sources(setup.loss),
+        skipped=skipped,
+    )
+    return exam
+
+
+def _train_on_batch(setup: Setup, fit: Run, replay: Run) -> Run:
+    """`train_on_batch` as compiled by default. Where the compiled `fit` and the eager `train_on_batch` both work on the
+    same calls, nothing is left that could differ, and a second trace is saved (a third of the whole check)."""
+    if fit.outcome.status == replay.outcome.status == "ok" and _calls(fit) == _calls(replay):
+        return replay
+    return standin.run(setup, "train_on_batch")
+
+
+def _filled(run: Run, replay: Run) -> Run:
+    """A compiled run with the values, weights and gradients of its eager replay, where both made the same calls."""
+    if run.outcome.status != "ok" or replay.outcome.status != "ok" or _calls(run) != _calls(replay):
+        return run
+    return replace(run, calls=replay.calls, gradients=replay.gradients)
+
+
+def _calls(run: Run) -> list[tuple[Any, ...]]:
+    return [(call.loss_path, call.outputs, call.targets) for call in run.calls]
+
+
+def _inputs(case: Case) -> InputRun | None:
+    if case.model.inputs is None or case.batch.x is None:
+        return None
+    return run_inputs(case.model.inputs, case.batch.x)
+
+
+def _raised_in_model(case: Case, inputs: InputRun | None, error: str) -> Exam:
+    run = Run(Outcome("raises", error=error), stage="model")
+    reason = "the model cannot be called on the batch's x"
+    return Exam(
+        case,
+        run,
+        run,
+        Outcome("skipped", reason=reason),
+        inputs,
+        skipped={"targets": reason, "repeats": reason},
+    )
+
+
+def _without_loss(case: Case, inputs: InputRun | None) -> Exam:
+    reason = "no loss was compiled"
+    run = Run(Outcome("skipped", reason=reason))
+    return Exam(
+        case, run, run, Outcome("skipped", reason=reason), inputs, skipped={"targets": reason, "repeats": reason}
+    )
+
+
+def make_setup(case: Case) -> Setup:
+    """The stand-in's arrays: the batch's examined rows, and seeded predictions where none are given."""
+    model, compile_args = case.model, case.compile
+    specs = trees.values(model.outputs)
+    count = len(specs)
+    tails = model.tails or (None,) * count
+    given = None if model.predictions is None else [leaf.rows(case.rows) for leaf in trees.values(model.predictions)]
+    starts = []
+    for i, spec in enumerate(specs):
+        shape = tails[i].start.shape if tails[i] is not None else spec.shape  # type: ignore[union-attr]
+        starts.append(_start(i, shape) if given is None else np.asarray(given[i], dtype="float32"))
+    return Setup(
+        outputs=model.outputs,
+        output_names=model.output_names,
+        starts=tuple(starts),
+        tails=tuple(tails) if given is None else (None,) * count,
+        masks=tuple(_mask(m) for m in (model.masks or (None,) * count)),
+        y=trees.map_leaves(lambda leaf: _array(leaf, case.rows), case.batch.y),
+        sample_weight=None
+        if case.batch.sample_weight is None
+        else trees.map_leaves(lambda leaf: _array(leaf, case.rows), case.batch.sample_weight),
+        x_rows=_x_rows(case),
+        loss=compile_args.loss,
+        loss_weights=compile_args.loss_weights,
+        run_eagerly=compile_args.run_eagerly,
+    )
+
+
+def _start(number: int, shape: Any) -> np.ndarray:
+    return np.random.default_rng([_SEED, number]).normal(size=shape).astype("float32")
+
+
+def _mask(spec: Any) -> np.ndarray | None:
+    """A plausible mask of the output's mask shape: the last step of every other sample is padding."""
+    if spec is None or any(d is None for d in spec.shape):
+        return None
+    mask = np.ones(spec.shape, dtype=bool)
+    if mask.ndim >= 2 and mask.shape[1] > 1:
+        mask[::2, -1] = False
+    return mask
+
+
+def _array(leaf: Any, rows: int) -> Any:
+    # A copy, so that no two leaves are one object: Keras's pairing is read off the identity of tensors.
+    return np.array(leaf.rows(max(rows, leaf.shape[0] if leaf.shape else 0))) if isinstance(leaf, ArrayRef) else leaf
+
+
+def _x_rows(case: Case) -> tuple[int, ...]:
+    found = tuple(
+        leaf.shape[0] for leaf in trees.values(case.batch.x) if isinstance(leaf, ArrayRef) and len(leaf.shape) > 0
+    )
+    return found or (case.rows,)
+
+
+def _direct(setup: Setup) -> Outcome:
+    if not trees.is_leaf(setup.loss):
+        return Outcome("skipped", reason="losses are configured per output")
+    loss = setup.loss
+    if isinstance(loss, str):
+        flat_y, flat_p = trees.values(setup.y), trees.values(setup.outputs)
+        arrays = [leaf for leaf in flat_y if isinstance(leaf, np.ndarray) and leaf.ndim]
+        if loss.lower() in ("crossentropy", "ce") and (not arrays or not trees.is_leaf(setup.outputs)):
+            return Outcome("skipped", reason=f'"{loss}" is only a loss once compile has seen the shapes of one output')
+        loss = _keras.resolve_loss(loss, arrays[0] if arrays else None, flat_p[0])
+    return standin.direct(loss, setup.y, standin.predictions(setup))
+
+
+def _declared(case: Case, setup: Setup) -> Declared | None:
+    """The case with names for places, run; None where nothing was written by place or by name against a list."""
+    outputs, names = setup.outputs, setup.output_names
+    y, loss, weights = (
+        tied.tie(outputs, setup.y, names),
+        tied.tie_losses(outputs, setup.loss, names),
+        tied.tie_weights(outputs, setup.loss_weights, names),
+    )
+    changed = tuple(
+        name
+        for name, differs in (
+            ("y", tied.positional(outputs, setup.y) or _named_list(outputs, setup.y)),
+            ("loss", loss != setup.loss and tied.positional(outputs, setup.loss)),
+            ("loss_weights", _mixed(setup.loss, setup.loss_weights) or tied.positional(outputs, setup.loss_weights)),
+        )
+        if differs
+    )
+    if not changed:
+        return None
+    if loss is setup.loss and weights is not setup.loss_weights and trees.is_leaf(loss):
+        weights = setup.loss_weights
+    elif weights is not setup.loss_weights:
+        loss = tied.tie_losses(outputs, loss, names)
+    repaired = replace(setup, y=y, loss=loss, loss_weights=weights)
+    return Declared(
+        targets=tied.by_output(outputs, tied.tie(outputs, tied.paths("y", setup.y), names)),
+        losses=tied.by_output(outputs, tied.tie_losses(outputs, tied.paths("loss", setup.loss), names)),
+        weights={
+            path: float(value)
+            for path, value in tied.by_output(outputs, weights).items()
+            if isinstance(value, int | float)
+        },
+        changed=changed,
+        run=standin.replay(repaired),
+    )
+
+
+def _named_list(outputs: Tree, given: Tree) -> bool:
+    return isinstance(outputs, list | tuple) and isinstance(given, dict)
+
+
+def _mixed(loss: Tree, weights: Tree) -> bool:
+    """One of the two is a dict and the other a list."""
+    kinds = {isinstance(loss, dict), isinstance(weights, dict)}
+    return len(kinds) == 2 and not trees.is_leaf(loss) and not trees.is_leaf(weights)
+
+
+def _repeats(setup: Setup, fit: Run, rows: int, skipped: dict[str, str]) -> tuple[Run, ...]:
+    """The case with its rows twice and three times, where some loss might depend on how many there are."""
+    if fit.outcome.status != "ok":
+        skipped["repeats"] = "fit raises, so the loss of a repeated batch cannot be compared"
+        return ()
+    if all(call.builtin and call.reduction in _EVEN for call in fit.calls):
+        return ()
+    specs = trees.values(setup.outputs)
+    leaves = [leaf for leaf in trees.values(setup.y) if leaf is not None]
+    if any(not s.shape or s.shape[0] != rows for s in specs) or any(
+        not isinstance(leaf, np.ndarray) or leaf.ndim == 0 or leaf.shape[0] != rows for leaf in leaves
+    ):
+        skipped["repeats"] = "outputs or targets do not share one samples axis"
+        return ()
+    runs = tuple(standin.replay(standin.tile(setup, times)) for times in (2, 3))
+    if any(run.outcome.status != "ok" for run in runs):
+        skipped["repeats"] = "Keras raises on the repeated batch"
+        return ()
+    return runs
+
+
+def _reduced(setup: Setup, fit: Run, batch: Run) -> Run | None:
+    """The case with `reduction="sum_over_batch_size"` in place of None; None where no loss is unreduced."""
+    if all(call.reduction is not None for run in (fit, batch) for call in run.calls):
+        return None
+    return standin.replay(replace(setup, loss=trees.map_leaves(_with_reduction, setup.loss)))
+
+
+def _with_reduction(loss: Any) -> Any:
+    if getattr(loss, "reduction", "") not in (None, "none"):
+        return loss
+    reduced = copy.copy(loss)
+    reduced.reduction = "sum_over_batch_size"
+    return reduced
+
+
+def _sources(loss: Tree) -> dict[str, Any]:
+    """{loss path: where it indexes its predictions} of every custom loss that does."""
+    uses = {
+        path: index_uses(leaf)
+        for path, leaf in trees.leaves("loss", loss)
+        if leaf is not None and not isinstance(leaf, str) and not standin.is_builtin(leaf)
+    }
+    return {path: found for path, found in uses.items() if found}
+
+
+def _with_broadcasts(setup: Setup, run: Run) -> Run:
+    losses = dict(trees.leaves("loss", setup.loss))
+    return replace(
+        run,
+        calls=tuple(replace(c, broadcast=_broadcast(losses.get(c.loss_path), c)) for c in run.calls),
+    )
+
+
+def _broadcast(identifier: Any, call: LossCall) -> Broadcast | None:
+    """Does the loss return on the two shapes what it returns once both are expanded by hand?"""
+    if identifier is None or call.subtree or len(call.target_shapes) != 1:
+        return None
+    target_shape, output_shape = call.target_shapes[0], call.output_shapes[0]
+    if target_shape == output_shape or -1 in target_shape + output_shape:
+        return None
+    try:
+        shape = np.broadcast_shapes(target_shape, output_shape)
+    except ValueError:
+        return None
+    if int(np.prod(shape)) > 10_000_000:
+        return None
+    random = np.random.default_rng(_SEED)
+    target = random.uniform(0.1, 0.9, target_shape).astype("float32")
+    output = random.uniform(0.1, 0.9, output_shape).astype("float32")
+    try:
+        loss = _keras.resolve_loss(identifier, target, output)
+        as_given = np.asarray(_keras.keras.ops.convert_to_numpy(loss(target, output)))
+        explicit = np.asarray(
+            _keras.keras.ops.convert_to_numpy(loss(np.broadcast_to(target, shape), np.broadcast_to(output, shape)))
+        )
+    except Exception:  # a loss that cannot take the expanded shapes does not broadcast
+        return None
+    a, b = float(np.mean(as_given)), float(np.mean(explicit))
+    return Broadcast(tuple(shape), a, b, bool(np.isclose(a, b, rtol=1e-5, atol=1e-7)))

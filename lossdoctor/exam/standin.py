@@ -1,0 +1,472 @@
+"""The stand-in: a tiny real `keras.Model` with the outputs of the real one, run by Keras itself.
+
+Its outputs are trainable variables behind the real model's last layers, in the real containers, under
+the real `output_names`. A recording optimizer keeps the gradients and moves nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import re
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from lossdoctor import _keras, trees
+from lossdoctor.types import Gradient, LossCall, Outcome, Run, Spec, Tail, Tree
+
+
+# Values dumped into an error message: arrays are never shown, their shapes are.
+_TENSORS = re.compile(r"<tf\.Tensor: shape=(\([^)]*\)), dtype=\w+, numpy=.*?>", re.DOTALL)
+_ARRAYS = re.compile(r"(?:Array\()?\[[-+\d.eEna,\s\[\]]{8,}\](?:, dtype=\w+\))?")
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """One case as the stand-in runs it: NumPy arrays (or Python scalars, None) in the trees.
+
+    `starts` are the variables' values, one an output leaf (Keras's flat order), shaped like the
+    tail's start; `masks` boolean arrays or None; `x_rows` the sizes of axis 0 of x's leaves.
+    """
+
+    outputs: Tree
+    output_names: tuple[str, ...] | None
+    starts: tuple[np.ndarray, ...]
+    tails: tuple[Tail | None, ...]
+    masks: tuple[np.ndarray | None, ...]
+    y: Tree
+    sample_weight: Tree
+    x_rows: tuple[int, ...]
+    loss: Tree
+    loss_weights: Tree = None
+    metrics: Tree = None
+    weighted_metrics: Tree = None
+    run_eagerly: bool = False
+
+
+@dataclass(eq=False)
+class _Call:
+    """What one watched call saw; filled in while it runs."""
+
+    watched: _Watched
+    inner: Any
+    y_true: list[Any]
+    y_pred: list[Any]
+    sample_weight: Any
+    subtree: bool
+    value: Any = None
+
+
+@dataclass(eq=False)
+class _Log:
+    """The recorder shared by a stand-in and its watched losses: only the last train step's calls stay."""
+
+    calls: list[_Call] = field(default_factory=list)
+    paths: dict[int, str] = field(default_factory=dict)
+    kept: list[Any] = field(default_factory=list)
+    entered: bool = False
+    returned: bool = False
+
+    def enter(self, y: Tree, y_pred: Tree) -> None:
+        self.calls, self.entered, self.returned = [], True, False
+        pairs = [*trees.leaves("y_pred", y_pred), *trees.leaves("y", y)]
+        self.kept = [leaf for _, leaf in pairs]  # ids are unique only while the objects live
+        self.paths = {id(leaf): path for path, leaf in pairs if leaf is not None}
+
+
+class _Watched(keras.losses.Loss):
+    """A loss that is handed on unchanged to the one Keras would have made of `identifier`, and noted."""
+
+    def __init__(self, identifier: Any, path: str, log: _Log, scale: Any = None) -> None:
+        name = identifier if isinstance(identifier, str) else getattr(identifier, "name", None)
+        name = name or getattr(identifier, "__name__", None) or type(identifier).__name__
+        super().__init__(name=str(name))
+        self.identifier, self.path, self.log, self.scale = identifier, path, log, scale
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        inner = _keras.resolve_loss(self.identifier, y_true, y_pred)
+        call = _Call(
+            self, inner, trees.values(y_true), trees.values(y_pred), sample_weight, not trees.is_leaf(y_pred)
+        )
+        self.log.calls.append(call)
+        call.value = inner(y_true, y_pred, sample_weight)
+        if self.scale is not None:
+            return self.scale(len(self.log.calls) - 1)
+        return call.value
+
+
+class _Recorder(keras.optimizers.Optimizer):
+    """Keeps the gradients of the last step and moves no variable."""
+
+    def __init__(self) -> None:
+        super().__init__(learning_rate=0.0)
+        self.gradients: list[Any] = []
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        self.gradients = list(grads)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        return None
+
+
+class _StandIn(keras.Model):
+    """The tiny model. `extra` scalar variables serve the run that measures the loss weights."""
+
+    def __init__(self, setup: Setup, log: _Log, extra: int = 0) -> None:
+        super().__init__(name="stand_in", dtype="float32")
+        self._setup = _Opaque(setup)
+        self._log = _Opaque(log)
+        self._starts = [
+            self.add_weight(
+                shape=start.shape, dtype="float32", name=f"output_{i}", initializer=keras.initializers.Zeros()
+            )
+            for i, start in enumerate(setup.starts)
+        ]
+        for variable, start in zip(self._starts, setup.starts, strict=True):
+            variable.assign(start)
+        self.factors = [self.add_weight(shape=(), name=f"factor_{i}", initializer="ones") for i in range(extra)]
+        if setup.output_names is not None:
+            self.output_names = list(setup.output_names)
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        setup = self._setup.value
+        rows = _dynamic_rows(setup, x)
+        specs = trees.values(setup.outputs)
+        flat = [
+            _output(variable, rows, spec, tail, mask)
+            for variable, spec, tail, mask in zip(self._starts, specs, setup.tails, setup.masks, strict=True)
+        ]
+        return trees.pack(setup.outputs, flat)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        log = self._log.value
+        log.enter(y, y_pred)
+        loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        log.returned = True
+        return loss
+
+
+@dataclass(frozen=True, eq=False)
+class _Opaque:
+    """Keeps Keras from tracking (and wrapping the containers of) what a model holds."""
+
+    value: Any
+
+
+def _dynamic_rows(setup: Setup, x: Any) -> tuple[int, Any] | None:
+    """(N, N as the traced step knows it): in a compiled `fit` a real model's outputs have an open batch axis."""
+    flat = [leaf for leaf in trees.values(x) if leaf is not None]
+    if not flat or not getattr(flat[0], "shape", ()) or flat[0].shape[0] is not None:
+        return None
+    return setup.x_rows[0], keras.ops.shape(flat[0])[0]
+
+
+def _output(variable: Any, rows: Any, spec: Spec, tail: Tail | None, mask: np.ndarray | None) -> Any:
+    """One output tensor: the variable through the model's real last layers, in the output's dtype."""
+    value = keras.ops.convert_to_tensor(variable)
+    if rows is not None and value.shape[0] == rows[0]:
+        value = value[: rows[1]]
+    if tail is None:
+        value = keras.ops.cast(value, spec.dtype)
+        # An identity that is a new tensor: two outputs must never be one object.
+        value = value + keras.ops.zeros((), dtype=spec.dtype) if "float" in spec.dtype else value
+    else:
+        value = keras.ops.cast(value, tail.start.dtype)
+        for operation in tail.operations:
+            value = operation(value)
+    if mask is not None:
+        _keras.set_mask(value, keras.ops.convert_to_tensor(mask))
+    return value
+
+
+def run(setup: Setup, method: str) -> Run:
+    """One real call of `method` ("fit" or "train_on_batch") on a fresh stand-in, compiled as Keras compiles by default.
+
+    Never raises for what Keras, the backend or the user's loss raises: that is the observation. A
+    compiled step traces the losses, so its calls have no values; `replay` has.
+    """
+    return _run(setup, method, setup.run_eagerly)
+
+
+def replay(setup: Setup) -> Run:
+    """The same train step run eagerly: concrete values, shapes, gradients and measured weights of every loss call."""
+    return _run(setup, "train_on_batch", eager=True)
+
+
+def _run(setup: Setup, method: str, eager: bool) -> Run:
+    log = _Log()
+    model: Any = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = _compiled(setup, watch(setup.loss, log), log, eager)
+            value = _train(model, setup, method)
+        except Exception as error:
+            stage = _stage(log, error)
+            return Run(
+                outcome=Outcome("raises", error=describe_error(error)),
+                calls=_facts(log, setup),
+                stage=stage,
+                failed_call=len(log.calls) - 1 if stage == "loss" else None,
+                error_at=_user_line(error),
+            )
+        if not eager:
+            return Run(Outcome("ok", loss=value), _facts(log, setup))
+        gradients = _gradients(model, setup)
+        _concrete(model, setup, log)
+    calls = _facts(log, setup)
+    if _needs_weights(setup, calls, value):
+        weights = _weights(setup, len(calls))
+        calls = tuple(replace(call, weight=weight) for call, weight in zip(calls, weights, strict=True))
+    return Run(Outcome("ok", loss=value), calls, gradients)
+
+
+def _facts(log: _Log, setup: Setup) -> tuple[LossCall, ...]:
+    shapes = {path: tuple(spec.shape) for path, spec in trees.leaves("y_pred", setup.outputs)}
+    shapes |= {path: leaf.shape for path, leaf in trees.leaves("y", setup.y) if isinstance(leaf, np.ndarray)}
+    return tuple(_fact(i, call, log, shapes) for i, call in enumerate(log.calls))
+
+
+def watch(loss: Tree, log: _Log, scale: Callable[[int], Any] | None = None) -> Tree:
+    """The same loss tree with every leaf watched; None leaves stay None."""
+    if loss is None:
+        return None
+    flat = [
+        None if leaf is None else _Watched(leaf, path, log, scale) for path, leaf in trees.leaves("loss", loss)
+    ]
+    return trees.pack(loss, flat)
+
+
+def _compiled(setup: Setup, loss: Tree, log: _Log, eager: bool, extra: int = 0) -> Any:
+    model = _StandIn(setup, log, extra)
+    model.compile(
+        optimizer=_Recorder(),
+        loss=loss,
+        loss_weights=setup.loss_weights,
+        metrics=setup.metrics,
+        weighted_metrics=setup.weighted_metrics,
+        run_eagerly=eager,
+    )
+    return model
+
+
+def _train(model: Any, setup: Setup, method: str) -> float | None:
+    x = _dummy_x(setup)
+    weights = {} if setup.sample_weight is None else {"sample_weight": setup.sample_weight}
+    if method == "fit":
+        history = model.fit(
+            x, setup.y, batch_size=max(setup.x_rows), epochs=1, shuffle=False, verbose=0, **weights
+        )
+        value = history.history.get("loss", [None])[0]
+    else:
+        value = model.train_on_batch(x, setup.y, return_dict=True, **weights).get("loss")
+    return scalar(value)
+
+
+def _dummy_x(setup: Setup) -> Any:
+    x = [np.zeros((n, 1), dtype="float32") for n in setup.x_rows]
+    return x[0] if len(x) == 1 else x
+
+
+def _concrete(model: Any, setup: Setup, log: _Log) -> None:
+    """Losses traced inside a gradient (JAX) have no values; one eager test step fills them in."""
+    if all(_numpy(call.value) is not None for call in log.calls):
+        return
+    x = _dummy_x(setup)
+    weights = {} if setup.sample_weight is None else {"sample_weight": setup.sample_weight}
+    # Should it raise, the train step still ran: the facts that need values stay unknown.
+    with contextlib.suppress(Exception):
+        model.test_on_batch(x, setup.y, **weights)
+
+
+def _needs_weights(setup: Setup, calls: tuple[LossCall, ...], total: float | None) -> bool:
+    """True where the total is not plainly the sum of the calls: weights, a loss called but not counted, no scalar."""
+    if len(calls) < 2 and setup.loss_weights is None:
+        return False
+    values = [call.value for call in calls]
+    if setup.loss_weights is not None or total is None or any(v is None for v in values):
+        return bool(calls)
+    return not np.isclose(total, sum(v for v in values if v is not None), rtol=1e-4)
+
+
+def _weights(setup: Setup, count: int) -> list[float]:
+    """The factor of every loss call in the total, measured: each call returns a variable, and the gradient is its weight."""
+    log = _Log()
+    held: dict[str, Any] = {}
+    loss = watch(setup.loss, log, lambda i: keras.ops.convert_to_tensor(held["model"].factors[i]))
+    model = held["model"] = _compiled(setup, loss, log, eager=True, extra=count)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _train(model, setup, "train_on_batch")
+    gradients = model.optimizer.gradients[-count:]
+    return [0.0 if g is None else float(_numpy(g)) for g in gradients]
+
+
+def _stage(log: _Log, error: BaseException) -> str:
+    if not log.entered:
+        return "data"
+    if log.returned:
+        return "gradient"
+    return "loss" if log.calls and log.calls[-1].value is None else "dispatch"
+
+
+def _fact(number: int, call: _Call, log: _Log, known: dict[str, tuple[int, ...]]) -> LossCall:
+    inner = call.inner
+    value = _numpy(call.value)
+    outputs = tuple(log.paths.get(id(t)) for t in call.y_pred)
+    targets = tuple(log.paths.get(id(t)) for t in call.y_true)
+    return LossCall(
+        number=number,
+        loss_path=call.watched.path,
+        label=_keras.loss_label(inner),
+        reduction=_reduction(inner),
+        builtin=is_builtin(inner),
+        wrapped=getattr(inner, "fn", None) is not None,
+        outputs=outputs,
+        targets=targets,
+        output_shapes=tuple(known.get(p or "", _shape(t)) for p, t in zip(outputs, call.y_pred, strict=True)),
+        target_shapes=tuple(known.get(p or "", _shape(t)) for p, t in zip(targets, call.y_true, strict=True)),
+        output_dtypes=tuple(_dtype(t) for t in call.y_pred),
+        target_dtypes=tuple(_dtype(t) for t in call.y_true),
+        subtree=call.subtree,
+        sample_weight_shape=None if call.sample_weight is None else _shape(call.sample_weight),
+        value=scalar(value),
+        value_shape=None if call.value is None else _shape(call.value),
+    )
+
+
+def _reduction(loss: Any) -> str | None:
+    reduction = getattr(loss, "reduction", None)
+    return None if reduction in (None, "none") else str(reduction)
+
+
+def is_builtin(loss: Any) -> bool:
+    """True for a loss of `keras.losses`, class or function."""
+    function = getattr(loss, "fn", None)
+    module = getattr(function, "__module__", None) or type(loss).__module__
+    return str(module).split(".")[0] == "keras"
+
+
+def _gradients(model: Any, setup: Setup) -> tuple[Gradient, ...]:
+    paths = [path for path, _ in trees.leaves("y_pred", setup.outputs)]
+    recorded = model.optimizer.gradients
+    return tuple(
+        _gradient(path, start, recorded[i] if i < len(recorded) else None)
+        for i, (path, start) in enumerate(zip(paths, setup.starts, strict=True))
+    )
+
+
+def _gradient(path: str, start: np.ndarray, gradient: Any) -> Gradient:
+    rows = start.shape[0] if start.ndim else 1
+    array = _numpy(gradient)
+    if array is None:
+        return Gradient(path, 0.0, True, 0, rows, 0)
+    flat = np.asarray(array, dtype="float64").reshape(rows, -1) if array.size else np.zeros((rows, 1))
+    touched = np.any(flat != 0, axis=1)
+    missed = np.flatnonzero(~touched)
+    return Gradient(
+        output=path,
+        norm=float(np.linalg.norm(flat)),
+        finite=bool(np.all(np.isfinite(flat))),
+        reached=int(touched.sum()),
+        rows=rows,
+        first_unreached=int(missed[0]) if missed.size else None,
+    )
+
+
+def describe_error(error: BaseException) -> str:
+    """ "ValueError: first paragraph", without the backend's op dump, at most 600 characters."""
+    text = " ".join(str(error).split("\n\n")[0].split()) or "no message"
+    text = text[1:-1] if isinstance(error, KeyError) and text[0] in "\"'" else text
+    text = text.split("{{function_node")[-1].split("}} ")[-1] if "{{function_node" in text else text
+    text = _ARRAYS.sub("[...]", _TENSORS.sub(r"<tensor \1>", text.split(" [Op:")[0]))
+    return f"{type(error).__name__}: {text if len(text) <= 600 else text[:597] + '...'}"
+
+
+def _user_line(error: BaseException) -> str | None:
+    """ "file:line: source" of the innermost frame that is neither ours, Keras's, nor a backend's."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        parts = frame.filename.replace("\\", "/")
+        if "site-packages" in parts or "dist-packages" in parts or "/lossdoctor/" in parts or parts.startswith("<"):
+            continue
+        if "/lib/python" in parts:
+            continue
+        line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+        return f"{frame.filename}:{frame.lineno}: {line}"
+    return None
+
+
+def scalar(value: Any) -> float | None:
+    """A Python float of a 0-d value, else None (NaN and infinity are kept)."""
+    array = _numpy(value)
+    return float(array) if array is not None and array.size == 1 and array.ndim == 0 else None
+
+
+def _numpy(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, int | float | np.ndarray | np.generic):
+        return np.asarray(value)
+    try:
+        return np.asarray(keras.ops.convert_to_numpy(value))
+    except Exception:  # a traced value has none
+        return None
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    shape = getattr(tensor, "shape", None)
+    return () if shape is None else tuple(-1 if d is None else int(d) for d in shape)
+
+
+def _dtype(tensor: Any) -> str:
+    dtype = getattr(tensor, "dtype", type(tensor).__name__)
+    return str(getattr(dtype, "name", dtype))
+
+
+def predictions(setup: Setup) -> Tree:
+    """The stand-in's outputs as tensors, in its containers."""
+    return _StandIn(setup, _Log()).call(None)
+
+
+def direct(loss: Any, y: Tree, y_pred: Tree) -> Outcome:
+    """`loss(y_true, y_pred)` on the whole trees, the call a user makes by hand."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            value = loss(y, y_pred)
+        except Exception as error:  # the observation
+            return Outcome("raises", error=describe_error(error))
+    return Outcome("ok", loss=scalar(value))
+
+
+def tile(setup: Setup, times: int) -> Setup:
+    """The same case with its rows repeated `times` times along axis 0, everywhere alike."""
+
+    def repeat(leaf: Any) -> Any:
+        return np.concatenate([leaf] * times) if isinstance(leaf, np.ndarray) and leaf.ndim else leaf
+
+    return replace(
+        setup,
+        outputs=trees.map_leaves(lambda s: Spec((s.shape[0] * times, *s.shape[1:]), s.dtype), setup.outputs),
+        starts=tuple(repeat(s) for s in setup.starts),
+        masks=tuple(repeat(m) for m in setup.masks),
+        tails=tuple(
+            t and replace(t, start=Spec(((t.start.shape[0] or 0) * times, *t.start.shape[1:]), t.start.dtype))
+            for t in setup.tails
+        ),
+        y=trees.map_leaves(repeat, setup.y),
+        sample_weight=None if setup.sample_weight is None else trees.map_leaves(repeat, setup.sample_weight),
+        x_rows=tuple(n * times for n in setup.x_rows),
+    )
+
+
+__all__: Sequence[str] = ("Setup", "describe_error", "direct", "predictions", "replay", "run", "scalar", "tile")

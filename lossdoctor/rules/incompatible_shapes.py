@@ -1,0 +1,78 @@
+"""
+## What it sees
+A target and its output have shapes that the loss cannot take together, and fit raises inside that loss.
+
+## Why it matters
+The model cannot be trained as it is. Keras's message names the shapes but not the output.
+
+## What to do
+Give the target the output's shape, or the output the target's width.
+
+## Measured
+Keras 3.15.1, TensorFlow: categorical cross-entropy on `(8, 4)` targets and `(8, 3)` outputs raises "must have the same shape";
+MSE on the same raises from the backend ("Incompatible shapes"); sparse cross-entropy on one-hot `(8, 3)` targets raises
+"must have rank (ndim)".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """The built-in loss call in which fit raised, where its ranks are equal (other ranks are LD301's)."""
+    number = exam.fit.failed_call
+    if exam.fit.stage != "loss" or number is None or number >= len(exam.fit.calls):
+        return
+    call = exam.fit.calls[number]
+    if not call.builtin or call.subtree or call.targets[0] is None or len(call.targets) != 1:
+        return
+    target, output = call.target_shapes[0], call.output_shapes[0]
+    if len(target) != len(output) or (target == output and call.sample_weight_shape is not None):
+        return
+    where = (str(call.targets[0]), str(call.outputs[0]))
+    yield RULE.finding(
+        "error",
+        "raises",
+        f"{where[0]} has shape {target} and {where[1]} {output}: {call.label} cannot compare them, and fit raises.",
+        where=where,
+        evidence={
+            "target shape": list(target),
+            "output shape": list(output),
+            "loss": call.label,
+            "error": shared.error(exam),
+        },
+        fixes=_fixes(where[0], target, output, call.label),
+    )
+
+
+def _fixes(path: str, target: tuple[int, ...], output: tuple[int, ...], label: str) -> tuple[Fix, ...]:
+    if "sparse" in label and target == output:
+        return (
+            Fix("one-hot targets want the dense loss", "compile", "review", 'loss="categorical_crossentropy"'),
+            Fix("or turn the targets into class numbers", "batch", "review", f"{path} = np.argmax({path}, -1)"),
+        )
+    return (Fix(f"give {path} the output's shape {output}, or the output the target's {target}", "batch", "manual"),)
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense(3, activation="softmax")(i))
+model.compile(loss="categorical_crossentropy")
+x = np.ones((8, 4))
+"""
+
+RULE = Rule(
+    code="LD303",
+    name="incompatible-shapes",
+    category="shape",
+    summary="Target and output shapes that the loss cannot take: fit raises.",
+    page=__doc__,
+    check=check,
+    bad=(Example("four classes in the targets, three in the output", _MODEL + "y = np.eye(4)[np.arange(8) % 4]\n", "error"),),
+    good=(Example("as many as the output has", _MODEL + "y = np.eye(3)[np.arange(8) % 3]\n"),),
+)

@@ -1,0 +1,84 @@
+"""
+## What it sees
+The model cannot be called on x: an array is missing, one has the wrong shape, or the container does not fit the inputs.
+
+## Why it matters
+`fit` raises before any loss is reached, so nothing about the targets could be examined.
+
+## What to do
+Give x the inputs that the model declares (named in the evidence).
+
+## Measured
+Keras 3.15.1: a dict without one of the inputs raises "The structure of `inputs` doesn't match"; a wrong width raises "Input 0 of layer ... is
+incompatible with the layer".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import near, trees
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import ArrayRef, Exam, Finding, InputSpec
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """The error of the input stand-in or of the model's own call."""
+    if exam.fit.stage != "model" or exam.case.model.inputs is None:
+        return
+    specs = [spec for _, spec in trees.declared_leaves("inputs", exam.case.model.inputs)]
+    x = exam.case.batch.x
+    saw, where = _saw(specs, x)
+    yield RULE.finding(
+        "error",
+        "raises",
+        f"{saw}, and calling the model raises.",
+        where=where,
+        evidence={
+            "inputs": {spec.name: list(spec.shape) for spec in specs},
+            "x": {path: list(leaf.shape) for path, leaf in trees.declared_leaves("x", x) if isinstance(leaf, ArrayRef)},
+            "error": shared.error(exam),
+        },
+        fixes=(Fix("give x the inputs that the model declares", "batch", "manual"),),
+    )
+
+
+def _saw(specs: list[InputSpec], x: object) -> tuple[str, tuple[str, ...]]:
+    names = [spec.name for spec in specs]
+    if isinstance(x, dict):
+        missing = [name for name in names if name not in x]
+        unknown = [str(key) for key in x if key not in names]
+        if missing:
+            hint = near.did_you_mean(missing[0], unknown) if unknown else ""
+            return f"x has no array for the Input {missing[0]!r}{hint.replace('did you mean', 'is it')}", (f"x[{missing[0]!r}]",)
+    leaves = trees.declared_leaves("x", x)
+    if len(leaves) != len(specs):
+        return f"x holds {len(leaves)} array{'s' * (len(leaves) != 1)} for {len(specs)} Input{'s' * (len(specs) != 1)}", ("x",)
+    for spec, (path, leaf) in zip(specs, leaves, strict=True):
+        if isinstance(leaf, ArrayRef) and not _fits(spec.shape, tuple(leaf.shape)):
+            return f"{path} has shape {tuple(leaf.shape)} where Input {spec.name!r} takes {spec.shape}", (path,)
+    return "x does not fit the model's inputs", ("x",)
+
+
+def _fits(declared: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
+    return len(declared) == len(given) and all(d is None or d == g for d, g in zip(declared[1:], given[1:], strict=True))
+
+
+_MODEL = """\
+i = keras.Input((4,), name="features")
+model = keras.Model(i, layers.Dense(1)(i))
+model.compile(loss="mse")
+y = np.ones((8, 1))
+"""
+
+RULE = Rule(
+    code="LD902",
+    name="input-structure",
+    category="input",
+    summary="x lacks an input, has an unknown one, or the wrong shape.",
+    page=__doc__,
+    check=check,
+    bad=(Example("five features where the model takes four", _MODEL + "x = np.ones((8, 5))\n", "error"),),
+    good=(Example("four", _MODEL + "x = np.ones((8, 4))\n"),),
+)

@@ -1,0 +1,76 @@
+"""
+## What it sees
+A list of losses with more or fewer entries than the model has outputs.
+
+## Why it matters
+With too many, Keras raises. With too few it goes through the list it has: the remaining outputs are never trained, without a word.
+
+## What to do
+One entry an output, `None` for an output that has no loss; or a dict by output name.
+
+## Measured
+Keras 3.15.1, TensorFlow: two outputs, `loss=["mse", "mae", "mse"]` raises "The path: (2,)"; `loss=["mse"]` trains the first output only.
+For one output with several losses see LD506.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import trees
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Flat lists of losses whose length is not that of the outputs."""
+    loss, outputs = exam.case.compile.loss, exam.case.model.outputs
+    if not isinstance(loss, list | tuple) or not all(trees.is_leaf(v) for v in loss):
+        return
+    given, expected = len(loss), shared.count(outputs)
+    if given == expected:
+        return
+    evidence = {"losses": given, "outputs": expected}
+    counts = f"loss has {given} entr{'y' if given == 1 else 'ies'} for {expected} output{'s' * (expected != 1)}"
+    fix = Fix("give one loss an output, None for an output without", "compile", "manual")
+    if shared.raised_in_dispatch(exam) and exam.fit.stage == "dispatch":
+        yield RULE.finding(
+            "error", "raises", f"{counts}, and fit raises.", where=("loss",), evidence={**evidence, "error": shared.error(exam)}, fixes=(fix,)
+        )
+    elif not shared.raises(exam) and expected > 1:
+        met = {output for _, output, _ in shared.pairs(exam)}
+        left = [path for path in shared.output_paths(exam) if path not in met]
+        if left:
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"{counts}: {shared.listed(left)} {'is' if len(left) == 1 else 'are'} never trained, without a word.",
+                where=("loss", *left),
+                evidence=evidence,
+                fixes=(fix,),
+            )
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, [layers.Dense(1)(i), layers.Dense(1)(i)])
+x, y = np.ones((8, 4)), [np.ones((8, 1)), np.zeros((8, 1))]
+"""
+
+RULE = Rule(
+    code="LD503",
+    name="loss-count-mismatch",
+    category="loss-config",
+    summary="More or fewer losses in a list than outputs.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example("one loss too many", _MODEL + 'model.compile(loss=["mse", "mae", "mse"])\n', "error"),
+        Example("one too few", _MODEL + 'model.compile(loss=["mse"])\n', "error"),
+    ),
+    good=(
+        Example("one an output", _MODEL + 'model.compile(loss=["mse", "mae"])\n'),
+        Example("one for all", _MODEL + 'model.compile(loss="mse")\n'),
+    ),
+)

@@ -1,0 +1,92 @@
+"""
+## What it sees
+`fit` raises, and the error comes out of the loss itself (or out of Keras, where no other rule explains it).
+
+## Why it matters
+Training will stop at the first batch.
+
+## What to do
+Read the line named: it is the innermost line of your own code that the error came through.
+
+## Measured
+Keras 3.15.1: whatever a loss raises reaches the caller of `fit` unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """A custom loss call in which fit raised."""
+    number = exam.fit.failed_call
+    if exam.fit.stage != "loss" or number is None or number >= len(exam.fit.calls) or shared.raised_on_strings(exam):
+        return
+    call = exam.fit.calls[number]
+    if call.builtin or "loss" in exam.loss_source and call.loss_path == "loss" and len(exam.fit.gradients) != 1 and shared.count(exam.case.model.outputs) > 1:
+        return  # LD801 knows the cause
+    at = f" at {exam.fit.error_at}" if exam.fit.error_at else ""
+    yield RULE.finding(
+        "error",
+        "raises",
+        f"{call.label} raises on {shared.listed([str(o) for o in call.outputs])}{at}: {shared.error(exam)}",
+        where=tuple(str(o) for o in call.outputs),
+        evidence={
+            "error": shared.error(exam),
+            "at": exam.fit.error_at,
+            "target shapes": [list(s) for s in call.target_shapes],
+            "output shapes": [list(s) for s in call.output_shapes],
+        },
+        fixes=(Fix("mend the loss at that line", "loss", "manual"),),
+    )
+
+
+def unexplained(exam: Exam) -> Finding:
+    """For a `fit` that raises where no rule found out why: Keras's own words."""
+    stage = {
+        "model": "calling the model on x",
+        "data": "before any loss was reached",
+        "dispatch": "while Keras paired targets, outputs and losses",
+        "loss": "inside a loss",
+        "gradient": "after the losses had returned",
+    }.get(exam.fit.stage or "", "")
+    return RULE.finding(
+        "error",
+        "raises",
+        f"fit raises {stage}: {shared.error(exam)}",
+        evidence={"error": shared.error(exam), "at": exam.fit.error_at, "train_on_batch": exam.train_on_batch.outcome.status},
+        fixes=(Fix("compare the shapes and containers of y with the outputs in the table", "batch", "manual"),),
+    )
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense(3)(i))
+model.compile(loss=custom)
+x, y = np.ones((8, 4)), np.ones((8, 3))
+"""
+
+RULE = Rule(
+    code="LD804",
+    name="loss-raises",
+    category="custom-loss",
+    summary="The loss raises; the exception, and the line of your file.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "a matrix product of shapes that do not fit",
+            "def custom(y_true, y_pred):\n    return ops.mean(ops.matmul(y_true, y_pred))\n\n" + _MODEL,
+            "error",
+        ),
+    ),
+    good=(
+        Example(
+            "one value a sample", "def custom(y_true, y_pred):\n    return ops.mean(ops.square(y_true - y_pred), axis=-1)\n\n" + _MODEL
+        ),
+    ),
+)

@@ -1,0 +1,98 @@
+"""
+## What it sees
+The targets are one array, the model has several outputs.
+
+## Why it matters
+Keras does not split the columns of an array over the outputs. It raises, and where the number of samples
+happens to equal the number of outputs it takes each *sample* for an output's target.
+
+## What to do
+Split the array yourself, one target an output.
+
+## Measured
+Keras 3.15.1, TensorFlow: an `(8, 3)` array for three outputs raises "The path: (0,) in the `loss` argument, can't be
+found ...". A `(3, 1)` array with three samples and three outputs raises in a compiled step, and with `run_eagerly=True`
+trains silently: output k gets sample k. From keras-team/keras#20373.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import trees
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import ArrayRef, Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """A leaf of targets for a tree of outputs."""
+    outputs, y = exam.case.model.outputs, exam.case.batch.y
+    many = shared.count(outputs)
+    if many < 2 or not isinstance(y, ArrayRef):
+        return
+    if exam.fit.outcome.status == "ok" and any(t == "y" for c in exam.run.calls for t in c.targets):
+        return  # a loss on the whole tree took the one array
+    if exam.fit.outcome.status == "skipped":
+        return
+    shape = tuple(y.shape)
+    evidence = {"y shape": list(shape), "outputs": many, "fit": exam.fit.outcome.status}
+    fixes = (Fix("give one target an output", "batch", "manual"),)
+    if shape and shape[-1] == many and len(shape) == 2:
+        fixes = (Fix("split the columns, one an output", "batch", "review", _split(exam, many)),)
+    if shared.raises(exam):
+        evidence["error"] = shared.error(exam)
+        tail = (
+            "; train_on_batch runs, and takes entry k of axis 0 for output k"
+            if exam.train_on_batch.outcome.status == "ok"
+            else ""
+        )
+        message = f"y is one {shape} array, but the model has {many} outputs, and fit raises{tail}."
+        yield RULE.finding("error", "raises", message, where=("y",), evidence=evidence, fixes=fixes)
+    else:
+        message = (
+            f"y is one {shape} array, but the model has {many} outputs: Keras takes each of its {shape[0]} rows, "
+            "a sample, for the target of one output."
+        )
+        yield RULE.finding("error", "silent", message, where=("y",), evidence=evidence, fixes=fixes)
+
+
+def _split(exam: Exam, many: int) -> str:
+    columns = [f"y[:, {i}:{i + 1}]" for i in range(many)]
+    outputs = exam.case.model.outputs
+    if isinstance(outputs, dict) and all(trees.is_leaf(v) for v in outputs.values()):
+        return f"y = {shared.dict_code(list(zip(map(str, outputs), columns, strict=True)))}"
+    return f"y = [{', '.join(columns)}]"
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, [layers.Dense(1)(i), layers.Dense(1)(i), layers.Dense(1)(i)])
+model.compile(loss="mse")
+"""
+
+RULE = Rule(
+    code="LD104",
+    name="one-array-for-many-outputs",
+    category="container",
+    summary="A single array where a tree of targets is due.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "an (N, 3) array for three outputs", _MODEL + "x = np.ones((8, 4))\ny = np.arange(24.0).reshape(8, 3)\n", "error"
+        ),
+        Example(
+            "run eagerly, with as many samples as outputs: silently one sample an output",
+            _MODEL.replace('"mse"', '"mse", run_eagerly=True')
+            + "x = np.ones((3, 4))\ny = np.arange(3.0).reshape(3, 1)\n",
+            "error",
+        ),
+    ),
+    good=(
+        Example(
+            "split by hand",
+            _MODEL + "x = np.ones((8, 4))\ny = np.arange(24.0).reshape(8, 3)\ny = [y[:, 0:1], y[:, 1:2], y[:, 2:3]]\n",
+        ),
+    ),
+)

@@ -1,0 +1,96 @@
+"""
+## What it sees
+An output that no loss reaches: it gets no gradient at all.
+
+## Why it matters
+A dict of losses that leaves an output out is taken as it is; the forgotten head stays at its initial weights, and nothing in the log shows it.
+
+## What to do
+Add a loss for it, or say on purpose that it has none: `"embedding": None`.
+
+## Measured
+Keras 3.15.1, TensorFlow: outputs `{"a", "b"}`, `loss={"a": "mse"}`: b is never trained, with or without a target for it; 3.5 raises `KeyError`. An
+output that gets no target either, or that has `None` for its loss, is told as info: that is how auxiliary outputs are declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lossdoctor import trees
+from lossdoctor.exam.declared import by_output
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Outputs in no loss call, where fit works and the losses are configured per output."""
+    loss = exam.case.compile.loss
+    if shared.raises(exam) or not exam.fit.calls or trees.is_leaf(loss) or _short_list(exam):
+        return
+    met = {output for _, output, _ in shared.pairs(exam)}
+    declined = {path for path, value in _given(exam, loss).items() if value is None}
+    targets = _given(exam, exam.case.batch.y)
+    gradients = {g.output: g for g in exam.fit.gradients}
+    for path in shared.output_paths(exam):
+        gradient = gradients.get(path)
+        if path in met or gradient is None or gradient.norm:
+            continue
+        wanted = path in targets and targets[path] is not None and path not in declined
+        key = shared.last_key(path)
+        yield RULE.finding(
+            "warning" if wanted else "info",
+            "silent" if wanted else "note",
+            f"{path} has no loss: nothing trains it{', although y holds a target for it' if wanted else ''}.",
+            where=(path,),
+            evidence={"gradient norm": gradient.norm, "samples reached": gradient.reached},
+            fixes=(
+                Fix(f"add a loss for {path}", "compile", "manual", f"loss[{key!r}] = ..." if key else ""),
+                Fix("or declare that it has none", "compile", "safe", f"loss[{key!r}] = None" if key else ""),
+            )
+            if path not in declined
+            else (),
+        )
+
+
+def _short_list(exam: Exam) -> bool:
+    """A list of losses with too few entries: LD503's."""
+    loss = exam.case.compile.loss
+    return isinstance(loss, list | tuple) and len(loss) != shared.count(exam.case.model.outputs)
+
+
+def _given(exam: Exam, given: Any) -> dict[str, Any]:
+    """{output path: what was given for it by name or by place}."""
+    outputs, names = exam.case.model.outputs, exam.case.model.output_names
+    if isinstance(given, dict) and isinstance(outputs, list | tuple) and names and set(given) <= set(names):
+        return {f"y_pred[{i}]": given[name] for i, name in enumerate(names) if name in given}
+    return by_output(outputs, given)
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, {"a": layers.Dense(1)(i), "b": layers.Dense(1)(i)})
+x = np.ones((8, 4))
+a, b = np.ones((8, 1)), np.zeros((8, 1))
+"""
+
+RULE = Rule(
+    code="LD502",
+    name="output-without-loss",
+    category="loss-config",
+    summary="An output that nothing trains.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "a target, but no loss", _MODEL + 'model.compile(loss={"a": "mse"})\ny = {"a": a, "b": b}\n', "warning"
+        ),
+        Example("no target either", _MODEL + 'model.compile(loss={"a": "mse"})\ny = {"a": a}\n', "info"),
+    ),
+    good=(
+        Example("a loss for each", _MODEL + 'model.compile(loss={"a": "mse", "b": "mae"})\ny = {"a": a, "b": b}\n'),
+        Example("none, on purpose", _MODEL + 'model.compile(loss={"a": "mse", "b": None})\ny = {"a": a, "b": b}\n'),
+    ),
+)

@@ -1,0 +1,99 @@
+"""
+## What it sees
+A target and its output have a different number of axes, and the loss is not a sparse one.
+
+## Why it matters
+Keras squeezes or expands a trailing axis of size 1 for built-in losses and plain functions, and for nothing else.
+Everything else broadcasts (see LD302) or raises.
+
+## What to do
+Give the target the rank of the output: `y[:, None]`, `y[..., None]`, or `np.squeeze(y, -1)`.
+
+## Measured
+Keras 3.15.1, TensorFlow: built-in losses and functions squeeze `(N,)` against `(N, 1)` (`losses/loss.py:
+squeeze_or_expand_to_same_rank`); a `Loss` subclass is not squeezed. Categorical cross-entropy on `(N,)` labels raises
+"must have the same rank". A masked `(N, T, 1)` output with `(N, T)` targets raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding, LossCall
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Leaf calls whose two ranks differ, by what Keras did with them."""
+    for call in exam.run.calls:
+        if call.subtree or len(call.target_shapes) != 1 or call.targets[0] is None:
+            continue
+        target, output = call.target_shapes[0], call.output_shapes[0]
+        if len(target) == len(output) or not target or ("sparse" in call.label and len(target) == len(output) - 1):
+            continue
+        where = (str(call.targets[0]), str(call.outputs[0]))
+        evidence = {"target shape": list(target), "output shape": list(output), "loss": call.label}
+        if call.value_shape is None:
+            if shared.raises(exam) and exam.fit.stage == "loss" and exam.fit.failed_call == call.number:
+                yield RULE.finding(
+                    "error",
+                    "raises",
+                    f"{where[0]} has shape {target} and {where[1]} {output}: {call.label} takes equal ranks, and fit raises.",
+                    where=where,
+                    evidence={**evidence, "error": shared.error(exam)},
+                    fixes=_fixes(call),
+                )
+        elif call.wrapped and not (call.broadcast and call.broadcast.observed) and 1 in (target[-1], output[-1]):
+            yield RULE.finding(
+                "info",
+                "note",
+                f"{where[0]} has shape {target} and {where[1]} {output}: Keras squeezes the axis of size 1 before {call.label}.",
+                where=where,
+                evidence=evidence,
+                fixes=_fixes(call),
+            )
+
+
+def _fixes(call: LossCall) -> tuple[Fix, ...]:
+    path, target, output = call.targets[0], call.target_shapes[0], call.output_shapes[0]
+    if len(target) == len(output) - 1 and output[-1] == 1:
+        return (Fix(f"give {path} the output's rank", "batch", "safe", f"{path} = {path}[..., None]"),)
+    if len(target) == len(output) + 1 and target[-1] == 1:
+        return (Fix(f"give {path} the output's rank", "batch", "safe", f"{path} = np.squeeze({path}, -1)"),)
+    return (Fix(f"give {path} the shape {output}, or use a loss for targets of shape {target}", "batch", "manual"),)
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense({units})(i))
+x = np.ones((8, 4))
+"""
+
+RULE = Rule(
+    code="LD301",
+    name="rank-mismatch",
+    category="rank",
+    summary="Ranks differ; says whether Keras squeezes, broadcasts or raises.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "class numbers for categorical cross-entropy",
+            _MODEL.replace("{units}", '3, activation="softmax"')
+            + 'model.compile(loss="categorical_crossentropy")\ny = np.arange(8) % 3\n',
+            "error",
+        ),
+        Example(
+            "squeezed by Keras", _MODEL.replace("{units}", "1") + 'model.compile(loss="mse")\ny = np.arange(8.0)\n', "info"
+        ),
+    ),
+    good=(
+        Example("equal ranks", _MODEL.replace("{units}", "1") + 'model.compile(loss="mse")\ny = np.arange(8.0)[:, None]\n'),
+        Example(
+            "sparse labels",
+            _MODEL.replace("{units}", '3, activation="softmax"')
+            + 'model.compile(loss="sparse_categorical_crossentropy")\ny = np.arange(8) % 3\n',
+        ),
+    ),
+)

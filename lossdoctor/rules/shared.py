@@ -1,0 +1,96 @@
+"""What several rules ask of an exam. Pure functions; no Keras."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lossdoctor import trees
+from lossdoctor.types import ArrayRef, Exam, LossCall, Spec, Tree
+
+DISPATCH = ("data", "dispatch")
+
+
+def raises(exam: Exam) -> bool:
+    """True where fit raises."""
+    return exam.fit.outcome.status == "raises"
+
+
+def error(exam: Exam) -> str:
+    """What fit raised, first 200 characters."""
+    text = exam.fit.outcome.error or ""
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def raised_in_dispatch(exam: Exam) -> bool:
+    """True where fit raises before or while Keras pairs targets, outputs and losses."""
+    return raises(exam) and exam.fit.stage in DISPATCH
+
+
+def raised_on_strings(exam: Exam) -> bool:
+    """True where fit raises because Keras handed the keys of a dict, as strings, to a loss (`pack_sequence_as`)."""
+    return raises(exam) and exam.fit.stage == "loss" and any(t is None for c in exam.fit.calls for t in c.targets)
+
+
+def output_paths(exam: Exam) -> list[str]:
+    """The outputs' paths in the order written."""
+    return [path for path, _ in trees.declared_leaves("y_pred", exam.case.model.outputs)]
+
+
+def names(exam: Exam) -> tuple[str, ...]:
+    """The names a user may use for the outputs: top-level dict keys, else `model.output_names`."""
+    outputs = exam.case.model.outputs
+    if isinstance(outputs, dict):
+        return tuple(str(k) for k in outputs)
+    return exam.case.model.output_names or ()
+
+
+def last_key(path: str | None) -> str | None:
+    """The last step of a path where it is a string key: "box" of `y['detection']['box']`."""
+    found = re.search(r"\['((?:[^'\\]|\\.)*)'\]$", path or "")
+    return found.group(1) if found else None
+
+
+def pairs(exam: Exam) -> Iterator[tuple[LossCall, str, str | None]]:
+    """(call, output path, target path) of every leaf that met a loss whose value counts, under `exam.run`."""
+    for call in exam.run.calls:
+        targets = call.targets if len(call.targets) == len(call.outputs) else (None,) * len(call.outputs)
+        for output, target in zip(call.outputs, targets, strict=True):
+            if output is not None:
+                yield call, output, target
+
+
+def nodes(root: str, outputs: Tree, given: Tree) -> Iterator[tuple[str, Tree, Tree]]:
+    """(path in `given`, output node, given node) wherever both trees have a node at the same place."""
+    yield root, outputs, given
+    steps = dict(trees.children(outputs))
+    for step, node in trees.children(given):
+        if step in steps:
+            yield from nodes(root + step, steps[step], node)
+
+
+def rows_of(leaf: Any) -> int | None:
+    """The size of axis 0 of an array leaf, None for scalars and None."""
+    return leaf.shape[0] if isinstance(leaf, ArrayRef | Spec) and leaf.shape else None
+
+
+def count(tree: Tree) -> int:
+    """How many leaves."""
+    return len(trees.values(tree))
+
+
+def listed(items: Sequence[Any]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    texts = [str(item) for item in items]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def number(value: float | None) -> str:
+    """A measured value with four significant digits."""
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def dict_code(items: Sequence[tuple[str, str]]) -> str:
+    """ "{'z': y[0], 'a': y[1]}" of (key, expression) pairs."""
+    return "{" + ", ".join(f"{key!r}: {value}" for key, value in items) + "}"

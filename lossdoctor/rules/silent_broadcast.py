@@ -1,0 +1,111 @@
+"""
+## What it sees
+The loss expands its target against its output: it returns on the two shapes exactly what it returns once
+both are expanded by hand, measured on seeded arrays of the same shapes.
+
+## Why it matters
+Nothing raises. With `(N,)` against `(N, 1)` in a `Loss` subclass every sample is compared with every other sample's
+target, and the model learns the batch mean; with `(N, 1)` against `(N, 3)` one number is the target of three.
+
+## What to do
+Give the target the output's shape.
+
+## Measured
+Keras 3.15.1, TensorFlow. `Loss` subclass, targets `(N,)`, outputs `(N, 1)`: an `(N, N)` difference. Built-in losses and plain
+functions are squeezed first and do not do that. MSE of `(N, 1)` targets with `(N, 3)` outputs broadcasts in every form.
+A custom loss that expands the last axes (quantile heads: one target, several outputs) does so on purpose: info.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Broadcast, Exam, Finding, LossCall
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Leaf calls that were observed to broadcast."""
+    for call in exam.run.calls:
+        found = call.broadcast
+        if found is None or not found.observed or call.value_shape is None:
+            continue
+        target, output = call.target_shapes[0], call.output_shapes[0]
+        if not target or call.targets[0] is None or (output and target[0] != output[0] and len(target) == len(output)):
+            continue  # numbers and single rows have no samples axis of their own: LD304
+        yield _finding(call, found, target, output)
+
+
+def _finding(call: LossCall, found: Broadcast, target: tuple[int, ...], output: tuple[int, ...]) -> Finding:
+    where = (str(call.targets[0]), str(call.outputs[0]))
+    shapes = f"{where[0]} has shape {target}, {where[1]} {output}: {call.label} compares them as {found.shape}"
+    evidence = {
+        "target shape": list(target),
+        "output shape": list(output),
+        "compared as": list(found.shape),
+        "loss on these shapes": found.as_given,
+        "loss once expanded by hand": found.explicit,
+    }
+    if len(target) != len(output):
+        message = f"{shapes}, so that every sample meets other samples' targets. Nothing raises."
+        severity, impact = "error", "silent"
+    elif call.builtin:
+        message = f"{shapes}: each target value is used for several output values. Nothing raises."
+        severity, impact = "error", "silent"
+    else:
+        message = f"{shapes}: your loss uses each target value for several output values."
+        severity, impact = "info", "note"
+    return RULE.finding(severity, impact, message, where=where, evidence=evidence, fixes=_fixes(call, target, output))  # type: ignore[arg-type]
+
+
+def _fixes(call: LossCall, target: tuple[int, ...], output: tuple[int, ...]) -> tuple[Fix, ...]:
+    path = call.targets[0]
+    if len(target) == len(output) - 1 and output[-1] == 1:
+        return (Fix(f"give {path} the output's shape", "batch", "safe", f"{path} = {path}[..., None]"),)
+    if len(target) == len(output) + 1 and target[-1] == 1:
+        return (Fix(f"give {path} the output's shape", "batch", "safe", f"{path} = np.squeeze({path}, -1)"),)
+    return (Fix(f"give {path} the output's shape {output}, or the output {target}", "batch", "manual"),)
+
+
+_SUBCLASS = """\
+class Squared(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+"""
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense({units})(i))
+model.compile(loss={loss})
+x = np.ones((8, 4))
+"""
+
+RULE = Rule(
+    code="LD302",
+    name="silent-broadcast",
+    category="shape",
+    summary="Target and output broadcast against each other without a word.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "a Loss subclass compares all samples with all targets",
+            _SUBCLASS + _MODEL.format(units=1, loss="Squared()") + "y = np.arange(8.0)\n",
+            "error",
+        ),
+        Example("one target for three outputs", _MODEL.format(units=3, loss='"mse"') + "y = np.arange(8.0)[:, None]\n", "error"),
+    ),
+    good=(
+        Example("the output's shape", _SUBCLASS + _MODEL.format(units=1, loss="Squared()") + "y = np.arange(8.0)[:, None]\n"),
+        Example(
+            "quantile heads: one target, three outputs, on purpose",
+            "def pinball(y_true, y_pred):\n"
+            "    q = ops.convert_to_tensor([0.1, 0.5, 0.9])\n"
+            "    e = y_true - y_pred\n"
+            "    return ops.mean(ops.maximum(q * e, (q - 1) * e), axis=-1)\n\n"
+            + _MODEL.format(units=3, loss="pinball")
+            + "y = np.arange(8.0)[:, None]\n",
+        ),
+    ),
+)

@@ -1,0 +1,140 @@
+"""
+## What it sees
+The model returns a dict, and the targets are a list or tuple, so that only their order can say what is meant.
+
+## Why it matters
+Keras flattens a dict with its keys sorted. The first target goes to the alphabetically first output, not to the
+output that was declared first. With equal shapes nothing raises: the heads are trained on each other's targets.
+
+## What to do
+Name the targets: a dict with the outputs' keys cannot be paired wrongly.
+
+## Measured
+Keras 3.15.1, TensorFlow and JAX: outputs `{"z": ..., "a": ...}`, targets `[z, a]`: z's target trains a, through `fit`
+and `train_on_batch` alike. An `OrderedDict` keeps its own order. Outputs declared as a list are paired by place, and a dict of
+targets by `output_names` (3.4, and 3.7 and later; see LD206). Reported as keras-team/keras#20346 and #20596.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import trees
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Declared, Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Targets written by place (or by name against a list) whose observed pairing differs from the declared one."""
+    declared = exam.declared
+    if declared is None or "y" not in declared.changed:
+        return
+    fix = Fix("name the targets", "batch", "safe", f"y = {_named(exam, declared)}")
+    crossed = [
+        (output, target, declared.targets[output])
+        for _, output, target in shared.pairs(exam)
+        if target is not None and output in declared.targets and target != declared.targets[output]
+    ]
+    if crossed and not shared.raises(exam) and declared.run.outcome.status == "ok":
+        yield _swapped(exam, declared, crossed, fix)
+    elif crossed and not shared.raises(exam):
+        yield _sorted_on_purpose(exam, crossed, fix)
+    elif shared.raises(exam) and declared.run.outcome.status == "ok" and _order_differs(exam):
+        yield RULE.finding(
+            "error",
+            "raises",
+            "Keras pairs these targets with the outputs in sorted-key order, not as declared; in that order the shapes do "
+            "not fit, and fit raises.",
+            where=("y",),
+            evidence={"error": shared.error(exam), "loss paired as declared": declared.run.outcome.loss},
+            fixes=(fix,),
+        )
+    elif not crossed and isinstance(exam.case.model.outputs, dict) and not shared.raises(exam):
+        yield RULE.finding(
+            "info",
+            "note",
+            "y is positional and the outputs are a dict: Keras pairs them in sorted-key order, which here is the declared "
+            "order. A renamed output would silently swap them.",
+            where=("y",),
+            evidence={"outputs": list(shared.names(exam))},
+            fixes=(fix,),
+        )
+
+
+def _swapped(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]], fix: Fix) -> Finding:
+    output, target, meant = crossed[0]
+    as_is, as_declared = exam.run.outcome.loss, declared.run.outcome.loss
+    return RULE.finding(
+        "error",
+        "silent",
+        f"{output} is trained on {target}, not on {meant}: Keras deals positional targets out in sorted-key order, "
+        f"without a word. On these predictions the loss is {shared.number(as_is)}; paired as declared it is "
+        f"{shared.number(as_declared)}.",
+        where=tuple(p for o, t, _ in crossed for p in (o, t)),
+        evidence={
+            "loss as Keras pairs": as_is,
+            "loss paired as declared": as_declared,
+            **{f"{o} gets": t for o, t, _ in crossed},
+        },
+        fixes=(fix,),
+    )
+
+
+def _sorted_on_purpose(exam: Exam, crossed: list[tuple[str, str, str]], fix: Fix) -> Finding:
+    return RULE.finding(
+        "info",
+        "note",
+        "y is positional and only fits the outputs in sorted-key order, which is how Keras pairs them; in the declared "
+        "order the shapes do not fit.",
+        where=tuple(o for o, _, _ in crossed),
+        evidence={f"{o} gets": t for o, t, _ in crossed},
+        fixes=(fix,),
+    )
+
+
+def _order_differs(exam: Exam) -> bool:
+    outputs = exam.case.model.outputs
+    return trees.leaves("", outputs) != trees.declared_leaves("", outputs)
+
+
+def _named(exam: Exam, declared: Declared) -> str:
+    outputs = exam.case.model.outputs
+
+    def build(path: str, node: object) -> str:
+        if trees.is_leaf(node):
+            return declared.targets.get(path, "...")
+        parts = [(step, build(path + step, child)) for step, child in trees.children(node)]
+        if isinstance(node, dict):
+            return "{" + ", ".join(f"{step[1:-1]}: {value}" for step, value in parts) + "}"
+        return "[" + ", ".join(value for _, value in parts) + "]"
+
+    return build("y_pred", outputs)
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, {"z": layers.Dense(1)(i), "a": layers.Dense(1)(i)})
+model.compile(loss="mse")
+x = np.ones((8, 4))
+z, a = np.ones((8, 1)), np.zeros((8, 1))
+"""
+
+RULE = Rule(
+    code="LD203",
+    name="sorted-key-pairing",
+    category="key-order",
+    summary="Positional targets meet dict outputs in sorted-key order.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example("z's target trains a", _MODEL + "y = [z, a]\n", "error"),
+        Example(
+            "right by luck of the alphabet",
+            _MODEL.replace('{"z": layers.Dense(1)(i), "a": layers.Dense(1)(i)}', '{"a": layers.Dense(1)(i), "z": layers.Dense(1)(i)}')
+            + "y = [a, z]\n",
+            "info",
+        ),
+    ),
+    good=(Example("targets by name", _MODEL + 'y = {"z": z, "a": a}\n'),),
+)

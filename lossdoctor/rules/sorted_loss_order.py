@@ -1,0 +1,97 @@
+"""
+## What it sees
+The model returns a dict, and the losses are a list.
+
+## Why it matters
+Keras packs the list into the dict with its keys sorted: the first loss goes to the alphabetically first
+output, not to the one that was declared first.
+
+## What to do
+Name the losses: `loss={"z": ..., "a": ...}`.
+
+## Measured
+Keras 3.15.1, TensorFlow: outputs `{"z", "a"}` declared in that order, `loss=["mse", "mae"]`: a gets mse, z gets mae
+(`CompileLoss._build_nested`, `tree.pack_sequence_as(y_pred, loss)`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import trees
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Losses written by place whose observed output differs from the declared one."""
+    declared = exam.declared
+    if declared is None or "loss" not in declared.changed:
+        return
+    labels = {call.loss_path: call.label for call in exam.run.calls}
+    crossed = [
+        (call.loss_path, output)
+        for call, output, _ in shared.pairs(exam)
+        if output in declared.losses and call.loss_path != declared.losses[output]
+    ]
+    fix = Fix("name the losses", "compile", "safe", _code(exam, declared.losses))
+    if crossed and len({labels.get(path) for path, _ in crossed}) > 1:
+        path, output = crossed[0]
+        meant = declared.losses[output]
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"{output} is trained with {path} ({labels.get(path)}), not with {meant} ({labels.get(meant, 'its own')}): Keras deals "
+            "a list of losses out in sorted-key order.",
+            where=tuple(p for loss, o in crossed for p in (o, loss)),
+            evidence={
+                "loss as Keras pairs": exam.run.outcome.loss,
+                "loss paired as declared": declared.run.outcome.loss,
+                **{f"{o} gets": f"{p} {labels.get(p)}" for p, o in crossed},
+            },
+            fixes=(fix,),
+        )
+    elif shared.raises(exam) and declared.run.outcome.status == "ok" and "y" not in declared.changed:
+        yield RULE.finding(
+            "error",
+            "raises",
+            "Keras deals the list of losses out to the outputs in sorted-key order, not as declared, and fit raises.",
+            where=("loss",),
+            evidence={"error": shared.error(exam)},
+            fixes=(fix,),
+        )
+    elif not crossed and not shared.raises(exam):
+        yield RULE.finding(
+            "info",
+            "note",
+            "loss is a list and the outputs are a dict: Keras pairs them in sorted-key order, which here is the declared order.",
+            where=("loss",),
+            fixes=(fix,),
+        )
+
+
+def _code(exam: Exam, losses: object) -> str:
+    outputs, by_path = exam.case.model.outputs, dict(losses)  # type: ignore[call-overload]
+    if not isinstance(outputs, dict) or not all(trees.is_leaf(v) for v in outputs.values()):
+        return ""
+    return f"loss={shared.dict_code([(str(k), by_path.get(f'y_pred[{k!r}]', '...')) for k in outputs])}"
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, {"z": layers.Dense(1)(i), "a": layers.Dense(1)(i)})
+x = np.ones((8, 4))
+y = {"z": np.ones((8, 1)), "a": np.zeros((8, 1))}
+"""
+
+RULE = Rule(
+    code="LD204",
+    name="sorted-loss-order",
+    category="key-order",
+    summary="A list of losses on dict outputs is dealt out in sorted-key order.",
+    page=__doc__,
+    check=check,
+    bad=(Example("a gets z's loss", _MODEL + 'model.compile(loss=["mse", "mae"])\n', "error"),),
+    good=(Example("losses by name", _MODEL + 'model.compile(loss={"z": "mse", "a": "mae"})\n'),),
+)

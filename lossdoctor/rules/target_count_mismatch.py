@@ -1,0 +1,72 @@
+"""
+## What it sees
+There are more or fewer targets than outputs with a loss, in a list or tuple.
+
+## Why it matters
+Keras cannot tell which output is meant to go without a target, and raises "y_true and y_pred have different
+structures".
+
+## What to do
+Give one target for each output; for an output that nothing should train, compile `None` as its loss.
+
+## Measured
+Keras 3.15.1, TensorFlow: two targets for three outputs raise in `fit` and `train_on_batch`. With
+`loss=["mse", None]` one target is enough, or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import trees
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Positional targets whose number does not fit, where fit raises in dispatch."""
+    outputs, y = exam.case.model.outputs, exam.case.batch.y
+    if trees.is_leaf(y) or isinstance(y, dict) or not shared.raised_in_dispatch(exam):
+        return
+    expected, given = shared.count(outputs), shared.count(y)
+    if expected == given or exam.fit.stage != "dispatch":
+        return
+    paths = shared.output_paths(exam)
+    missing = paths[given:] if given < expected else []
+    detail = f"{shared.listed(missing)} would get none" if missing else f"y[{expected}] has no output"
+    yield RULE.finding(
+        "error",
+        "raises",
+        f"y holds {given} target{'s' * (given != 1)} for {expected} output{'s' * (expected != 1)} ({detail}), and fit raises.",
+        where=("y", *missing),
+        evidence={"targets": given, "outputs": expected, "error": shared.error(exam)},
+        fixes=(
+            Fix("give one target for each output", "batch", "manual"),
+            Fix("compile None as the loss of an output that nothing should train", "compile", "review"),
+        ),
+    )
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, [layers.Dense(1)(i), layers.Dense(1)(i), layers.Dense(1)(i)])
+x = np.ones((8, 4))
+t = np.ones((8, 1))
+"""
+
+RULE = Rule(
+    code="LD103",
+    name="target-count-mismatch",
+    category="container",
+    summary="More or fewer targets than outputs.",
+    page=__doc__,
+    check=check,
+    bad=(Example("two targets for three outputs", _MODEL + 'model.compile(loss="mse")\ny = [t, 2 * t]\n', "error"),),
+    good=(
+        Example(
+            "an output left out on purpose",
+            _MODEL + 'model.compile(loss=["mse", "mse", None])\ny = [t, 2 * t]\n',
+        ),
+    ),
+)

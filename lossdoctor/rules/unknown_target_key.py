@@ -1,0 +1,114 @@
+"""
+## What it sees
+The targets are a dict with a key that is no output of the model.
+
+## Why it matters
+With a loss on every output Keras raises, with a message about something else. With losses on some outputs only it
+does not look at the keys at all: the remaining targets are dealt out by sorted position, so a misspelt key can
+train one output on another's target.
+
+## What to do
+Rename the key to the output's name, or drop the entry.
+
+## Measured
+Keras 3.15.1, TensorFlow. Outputs `{"box", "cls"}`, targets `{"bbox", "cls"}`: the loss is handed the *string* "bbox" and
+raises "Cannot convert 'bbox' to EagerTensor". An extra key: "y_true and y_pred have different structures". With
+`loss={"box": "mse"}` and targets `{"bbox": ...}`: silent, paired by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import near
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Keys of target dicts that name no output."""
+    for path, known, given in key_nodes(exam):
+        for key in given:
+            if key not in known:
+                yield from _judge(exam, path, str(key), known, [k for k in known if k not in given])
+
+
+def key_nodes(exam: Exam) -> Iterator[tuple[str, tuple[str, ...], dict[str, object]]]:
+    """(path, the outputs' names there, the dict of targets) for every dict of targets that meets several outputs."""
+    outputs, y = exam.case.model.outputs, exam.case.batch.y
+    for path, output, given in shared.nodes("y", outputs, y):
+        if isinstance(given, dict) and isinstance(output, dict):
+            yield path, tuple(output), given
+        elif isinstance(given, dict) and path == "y" and exam.case.model.output_names:
+            yield path, exam.case.model.output_names, given
+
+
+def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], free: list[str]) -> Iterator[Finding]:
+    here = f"{path}[{key!r}]"
+    # A key that no output lacks is an extra one, not a slip of the pen.
+    meant = (near.nearest(key, free) or free[:1] * (len(free) == 1))[:1] if free else []
+    hint = f"; did you mean {meant[0]!r}?" if meant else ""
+    fixes = (
+        (Fix(f"rename {key!r} to {meant[0]!r}", "batch", "safe", f"y[{meant[0]!r}] = y.pop({key!r})"),)
+        if meant
+        else (Fix(f"drop {here}", "batch", "review", f"del {here}"),)
+    )
+    evidence: dict[str, object] = {"outputs": list(known), "targets": [str(k) for k in _keys(exam, path)]}
+    if shared.raises(exam):
+        if exam.fit.stage in shared.DISPATCH or shared.raised_on_strings(exam):
+            evidence["error"] = shared.error(exam)
+            message = f"{here} names no output of the model{hint} fit raises." if hint else (
+                f"{here} names no output of the model, and fit raises."
+            )
+            yield RULE.finding("error", "raises", message, where=(here,), evidence=evidence, fixes=fixes)
+        return
+    met = [output for _, output, target in shared.pairs(exam) if target == here]
+    if not met:
+        return
+    if meant and shared.last_key(met[0]) == meant[0]:
+        message = f"{here} names no output of the model{hint} Keras pairs it with {met[0]} by sorted position, by luck."
+        yield RULE.finding("warning", "risk", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
+    else:
+        message = f"{here} names no output of the model; Keras trains {met[0]} on it, by sorted position, without a word."
+        yield RULE.finding("error", "silent", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
+
+
+def _keys(exam: Exam, path: str) -> list[object]:
+    return next(list(node) for at, _, node in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if at == path)
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, {"box": layers.Dense(1)(i), "cls": layers.Dense(1)(i), "mask": layers.Dense(1)(i)})
+x = np.ones((8, 4))
+t = np.ones((8, 1))
+"""
+_TWO = 'model.compile(loss={"box": "mse", "mask": "mae"})\n'
+
+RULE = Rule(
+    code="LD201",
+    name="unknown-target-key",
+    category="key",
+    summary="A target key that no output has, with the nearest name.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "a misspelt key",
+            _MODEL + 'model.compile(loss="mse")\ny = {"bbox": t, "cls": 2 * t, "mask": 3 * t}\n',
+            "error",
+        ),
+        Example(
+            "a misspelt key under partial losses: mask is trained on y['xob']",
+            _MODEL + _TWO + 'y = {"xob": t, "mask": 3 * t}\n',
+            "error",
+        ),
+    ),
+    good=(
+        Example("the outputs' own names", _MODEL + 'model.compile(loss="mse")\ny = {"box": t, "cls": 2 * t, "mask": 3 * t}\n'),
+        Example("partial losses, matching targets", _MODEL + _TWO + 'y = {"box": t, "mask": 3 * t}\n'),
+    ),
+)
+
+__all__ = ["RULE", "key_nodes"]

@@ -1,0 +1,81 @@
+"""
+## What it sees
+`loss_weights` has another number of entries than `loss`, or there are several weights for one shared loss.
+
+## Why it matters
+Keras raises. One loss for all outputs counts as *one* loss, so a weight an output does not fit it.
+
+## What to do
+One weight a loss. For a shared loss write it once an output.
+
+## Measured
+Keras 3.15.1, TensorFlow: `loss="mse"`, `loss_weights=[1, 2]` on two outputs raises "`loss_weights` must match the number of losses, got 1 losses and 2
+weights"; so do three weights for two losses, and a dict of weights that leaves an output out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import trees
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Counts that differ, where fit raises while it pairs."""
+    weights, loss = exam.case.compile.loss_weights, exam.case.compile.loss
+    if weights is None or not shared.raised_in_dispatch(exam) or exam.fit.stage != "dispatch":
+        return
+    given, expected = shared.count(weights), shared.count(loss)
+    if given == expected or "loss_weights" not in shared.error(exam):
+        return
+    outputs = exam.case.model.outputs
+    several = trees.is_leaf(loss) and given == shared.count(outputs)
+    message = (
+        f"loss_weights has {given} entries, but one loss shared by all outputs counts as one loss: fit raises."
+        if several
+        else f"loss_weights has {given} entr{'y' if given == 1 else 'ies'} for {expected} loss{'es' * (expected != 1)}, and fit raises."
+    )
+    yield RULE.finding(
+        "error",
+        "raises",
+        message,
+        where=("loss_weights",),
+        evidence={"weights": given, "losses": expected, "error": shared.error(exam)},
+        fixes=(
+            Fix("write the shared loss once an output", "compile", "safe", _spread(exam))
+            if several
+            else Fix("give one weight a loss", "compile", "manual"),
+        ),
+    )
+
+
+def _spread(exam: Exam) -> str:
+    loss, outputs, weights = exam.case.compile.loss, exam.case.model.outputs, exam.case.compile.loss_weights
+    text = repr(loss) if isinstance(loss, str) else str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss"))
+    if isinstance(outputs, dict):
+        return f"loss={shared.dict_code([(str(k), text) for k in outputs])}, loss_weights={weights!r}"
+    return f"loss=[{', '.join([text] * shared.count(outputs))}], loss_weights={weights!r}"
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, [layers.Dense(1)(i), layers.Dense(1)(i)])
+x, y = np.ones((8, 4)), [np.ones((8, 1)), np.zeros((8, 1))]
+"""
+
+RULE = Rule(
+    code="LD512",
+    name="weights-count-mismatch",
+    category="loss-weights",
+    summary="More or fewer weights than losses, or several for one shared loss.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example("two weights for one shared loss", _MODEL + 'model.compile(loss="mse", loss_weights=[1.0, 2.0])\n', "error"),
+        Example("three weights for two losses", _MODEL + 'model.compile(loss=["mse", "mae"], loss_weights=[1.0, 2.0, 3.0])\n', "error"),
+    ),
+    good=(Example("one a loss", _MODEL + 'model.compile(loss=["mse", "mse"], loss_weights=[1.0, 2.0])\n'),),
+)

@@ -1,0 +1,136 @@
+"""
+## What it sees
+The weight that a loss was measured to have in the total is not the one that `loss_weights` names for its output.
+
+## Why it matters
+Weights are moved into the container of the losses by flat position: dict keys sorted, names ignored. A hundredfold weight lands on
+the wrong head and the sum still looks plausible.
+
+## What to do
+Write `loss` and `loss_weights` in the same container with the same keys.
+
+## Measured
+Keras 3.15.1, TensorFlow. Outputs `[z, a]`, losses as a list, `loss_weights={"z": 100, "a": 1}`: z gets 1, a gets 100. Outputs `{"z", "a"}`,
+losses as a dict, `loss_weights=[100, 1]`: swapped likewise. Keys that do not exist are applied by position from 3.5 on; 3.4 raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import near, trees
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Exam, Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Measured weights against named ones, and weight keys that name nothing."""
+    weights = exam.case.compile.loss_weights
+    if weights is None or trees.is_leaf(weights):
+        return
+    expected = _expected(exam)
+    observed = {output: call.weight for call, output, _ in shared.pairs(exam)}
+    wrong = [
+        (output, expected[output], weight)
+        for output, weight in observed.items()
+        if output in expected and abs(weight - expected[output]) > 1e-5 * max(1.0, abs(expected[output]))
+    ]
+    unknown = [k for k in weights if str(k) not in shared.names(exam)] if isinstance(weights, dict) else []
+    fix = Fix("weights in the losses' container, by the same names", "compile", "safe", _code(exam, expected))
+    if wrong and not shared.raises(exam):
+        output, meant, got = wrong[0]
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"The loss of {output} counts {got:g} times, not {meant:g} times: Keras pairs loss_weights with losses by sorted position, not by name.",
+            where=tuple(o for o, _, _ in wrong),
+            evidence={f"{o} weight": {"named": m, "measured": g} for o, m, g in wrong},
+            fixes=(fix,),
+        )
+    elif unknown and shared.raised_in_dispatch(exam) and shared.count(weights) == shared.count(exam.case.compile.loss):
+        yield _unknown(exam, str(unknown[0]), "error", "raises", "and fit raises", {"error": shared.error(exam)})
+    elif unknown and not shared.raises(exam):
+        yield _unknown(exam, str(unknown[0]), "warning", "risk", "so Keras applies it by sorted position", {"measured": observed})
+
+
+def _unknown(exam: Exam, key: str, severity: str, impact: str, then: str, evidence: dict[str, object]) -> Finding:
+    known = shared.names(exam)
+    return RULE.finding(
+        severity,  # type: ignore[arg-type]
+        impact,  # type: ignore[arg-type]
+        f"loss_weights[{key!r}] names no output{near.did_you_mean(key, known)}, {then}.",
+        where=(f"loss_weights[{key!r}]",),
+        evidence={"outputs": list(known), **evidence},
+        fixes=(Fix("use the outputs' names", "compile", "safe"),),
+    )
+
+
+def _expected(exam: Exam) -> dict[str, float]:
+    """{output path: the weight that was named for it}: by key where weights is a dict, by declared place where it is a list."""
+    weights, outputs = exam.case.compile.loss_weights, exam.case.model.outputs
+    if isinstance(weights, dict) and isinstance(outputs, dict):
+        return {f"y_pred[{k!r}]": float(v) for k, v in weights.items() if isinstance(v, int | float) and k in outputs}
+    if isinstance(weights, dict) and exam.case.model.output_names:
+        paths = [path for path, _ in trees.leaves("y_pred", outputs)]
+        return {
+            path: float(weights[name])
+            for path, name in zip(paths, exam.case.model.output_names, strict=False)
+            if isinstance(weights.get(name), int | float)
+        }
+    if exam.declared is not None and "loss_weights" in exam.declared.changed:
+        return dict(exam.declared.weights)
+    return {}
+
+
+def _code(exam: Exam, expected: dict[str, float]) -> str:
+    loss, outputs = exam.case.compile.loss, exam.case.model.outputs
+    paths = shared.output_paths(exam)
+    if not all(path in expected for path in paths):
+        return ""
+    if isinstance(loss, dict):
+        names = [str(k) for k in outputs] if isinstance(outputs, dict) else list(exam.case.model.output_names or ())
+        return f"loss_weights={shared.dict_code([(n, f'{expected[p]:g}') for n, p in zip(names, paths, strict=False)])}"
+    return f"loss_weights=[{', '.join(f'{expected[path]:g}' for path in paths)}]"
+
+
+_LIST = """\
+i = keras.Input((4,))
+model = keras.Model(i, [layers.Dense(1, name="z")(i), layers.Dense(1, name="a")(i)])
+x, y = np.ones((8, 4)), [np.ones((8, 1)), np.zeros((8, 1))]
+"""
+_DICT = """\
+i = keras.Input((4,))
+model = keras.Model(i, {"z": layers.Dense(1)(i), "a": layers.Dense(1)(i)})
+x, y = np.ones((8, 4)), {"z": np.ones((8, 1)), "a": np.zeros((8, 1))}
+"""
+
+RULE = Rule(
+    code="LD511",
+    name="weights-mispaired",
+    category="loss-weights",
+    summary="Weights meet other losses than they name.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "a dict of weights for a list of losses",
+            _LIST + 'model.compile(loss=["mse", "mse"], loss_weights={"z": 100.0, "a": 1.0})\n',
+            "error",
+        ),
+        Example(
+            "a list of weights for a dict of losses",
+            _DICT + 'model.compile(loss={"z": "mse", "a": "mse"}, loss_weights=[100.0, 1.0])\n',
+            "error",
+        ),
+        Example(
+            "a misspelt key",
+            _DICT + 'model.compile(loss={"z": "mse", "a": "mse"}, loss_weights={"zz": 100.0, "a": 1.0})\n',
+            "warning",
+        ),
+    ),
+    good=(
+        Example("the same names", _DICT + 'model.compile(loss={"z": "mse", "a": "mse"}, loss_weights={"z": 100.0, "a": 1.0})\n'),
+        Example("two lists", _LIST + 'model.compile(loss=["mse", "mse"], loss_weights=[100.0, 1.0])\n'),
+    ),
+)

@@ -1,0 +1,82 @@
+"""Every example of every rule, run on real Keras: the page's examples are the rule's tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import lossdoctor
+from lossdoctor.rules import RULES, Example, Rule
+
+_PRELUDE = "import keras\nimport numpy as np\nfrom keras import layers, ops\n\n"
+_NUMBER = itertools.count()
+_OPTIMIZER = "sgd"
+
+BAD = [pytest.param(rule, e, id=f"{rule.code}-{i}") for rule in RULES for i, e in enumerate(rule.bad)]
+GOOD = [pytest.param(rule, e, id=f"{rule.code}-{i}") for rule in RULES for i, e in enumerate(rule.good)]
+
+
+def load(example: Example, folder: Path) -> ModuleType:
+    """The example as a module with a file of its own, so that its source can be read."""
+    name = f"lossdoctor_example_{next(_NUMBER)}"
+    path = folder / f"{name}.py"
+    path.write_text(_PRELUDE + example.code, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def examine(example: Example, folder: Path) -> tuple[ModuleType, lossdoctor.Report]:
+    module = load(example, folder)
+    batch = (module.x, module.y, *([module.sample_weight] if hasattr(module, "sample_weight") else []))
+    if getattr(module, "saved", False):
+        return module, check_saved(module, batch, folder)
+    return module, lossdoctor.check(module.model, batch)
+
+
+def check_saved(module: ModuleType, batch: tuple[object, ...], folder: Path) -> lossdoctor.Report:
+    from lossdoctor.doctor import examine as run
+
+    module.model.save(folder / "model.keras")
+    lossdoctor.save_batch(folder / "batch.npz", *batch)
+    return lossdoctor.Report(run(str(folder / "model.keras"), str(folder / "batch.npz")))
+
+
+@pytest.mark.parametrize(("rule", "example"), BAD)
+def test_bad_example_is_told(rule: Rule, example: Example, tmp_path: Path) -> None:
+    module, report = examine(example, tmp_path)
+    mine = [f for f in report.findings if f.code == rule.code]
+    assert mine, [f"{f.code} {f.message}" for f in report.findings]
+    assert mine[0].severity in example.severity.split("|")
+    assert (mine[0].name, mine[0].category) == (rule.name, rule.category)
+    agree_with_keras(module, report)
+
+
+@pytest.mark.parametrize(("rule", "example"), GOOD)
+def test_good_example_is_clean(rule: Rule, example: Example, tmp_path: Path) -> None:
+    module, report = examine(example, tmp_path)
+    assert not [f"{f.code} {f.message}" for f in report.findings if f.severity != "info"]
+    if "on purpose" not in example.title:
+        assert rule.code not in [f.code for f in report.findings]
+    agree_with_keras(module, report)
+
+
+def agree_with_keras(module: ModuleType, report: lossdoctor.Report) -> None:
+    """The real model under the real `fit` raises exactly where the report says that it does."""
+    said = report.data.outcomes["fit"].status
+    if said == "skipped":
+        return
+    weights = {"sample_weight": module.sample_weight} if hasattr(module, "sample_weight") else {}
+    try:
+        module.model.fit(module.x, module.y, epochs=1, verbose=0, **weights)
+    except Exception as error:
+        assert said == "raises", error
+    else:
+        assert said == "ok", report.data.outcomes["fit"].error
+    assert any(f.impact == "raises" and f.severity == "error" for f in report.findings) == (said == "raises")
