@@ -108,6 +108,28 @@ def compile_args(model: Any) -> CompileArgs:
     )
 
 
+def unbuilt_copy(model: Any) -> Any:
+    """A model of the same class and config, so that a call builds the copy and not the caller's.
+
+    A subclass whose `__init__` does not take Keras's own keys (name, trainable, dtype) gets only what it
+    takes. Raises what the class raises.
+    """
+    config = model.get_config()
+    with weightless():
+        try:
+            return type(model).from_config(config)
+        except TypeError:
+            taken = inspect.signature(type(model)).parameters
+            return type(model)(**{key: value for key, value in config.items() if key in taken})
+
+
+def metric_copy(metric: Any) -> Any:
+    """A metric without the state of the caller's: strings and functions as they are, objects made anew from their config."""
+    if not isinstance(metric, keras.metrics.Metric):
+        return metric
+    return type(metric).from_config(metric.get_config())
+
+
 def kind(model: Any) -> str:
     """ "functional", "sequential" or "subclassed"."""
     if isinstance(model, keras.Sequential):

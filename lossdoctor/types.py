@@ -341,7 +341,7 @@ class Run:
 
     `stage` is where it raised: "model" (calling the model on x), "data" (before the loss was reached),
     "dispatch" (Keras pairing targets, outputs and losses), "loss" (inside call number `failed_call`),
-    "gradient" (after the losses returned). `error_at` is "file:line: source" of the user's code, where
+    "gradient" (after the losses returned), "metrics" (only with the compiled metrics). `error_at` is "file:line: source" of the user's code, where
     the error came through it.
     """
 

@@ -6,21 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.types import ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tail, Tree
+from lossdoctor.types import ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
 _ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 # The size taken for an axis that the model leaves open and no x decides.
 _OPEN_AXIS = 7
 
 
-def from_archive(
-    archive: Any, x: Tree, rows: int, *, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
-) -> tuple[ModelSpec, CompileArgs]:
-    """(model, compile arguments) of a read `.keras` archive; x is a tree of `ArrayRef` (or None).
-
-    No weight is read or allocated. Raises `CaseError` where Keras cannot rebuild the model, or its
-    loss (`need_loss`: the caller has no other).
-    """
+def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
+    """The Keras model of a read archive, without weights and uncompiled. Raises `CaseError` where Keras cannot."""
     from lossdoctor import _keras
 
     try:
@@ -31,14 +25,16 @@ def from_archive(
         raise CaseError(
             f"{archive.path} holds a {type(model).__name__}, not a model; save the whole model with model.save()."
         )
-    arguments, unknown = _saved_arguments(archive, objects, unsafe, need_loss)
-    return describe(model, str(archive.path), x, rows, unknown=unknown), arguments
+    return model
 
 
-def _saved_arguments(
+def saved_arguments(
     archive: Any, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
 ) -> tuple[CompileArgs, tuple[str, ...]]:
-    """The compile arguments of the file, and the names of those that Keras cannot rebuild."""
+    """The compile arguments in a read archive, and a sentence for each that Keras cannot rebuild.
+
+    Raises `CaseError` where that is the loss, and the caller has no other (`need_loss`).
+    """
     from lossdoctor import _keras
 
     saved = archive.config.get("compile_config") or {}
@@ -47,16 +43,22 @@ def _saved_arguments(
     for name in _ARGUMENTS:
         try:
             values[name] = _keras.deserialize_argument(saved.get(name), objects, unsafe)
-        except Exception as error:
+        except Exception as error:  # as above
             if name == "loss" and need_loss:
                 raise CaseError(
-                    f"{archive.path}: the compiled loss cannot be rebuilt ({_first_line(error)}); pass the file "
-                    "that defines it with --objects FILE, or another loss with --loss (see `lossdoctor rule LD952`)."
+                    f"{archive.path}: the compiled loss cannot be rebuilt ({_what(error)}); pass the file "
+                    "that defines it with --objects FILE_OR_MODULE, or another loss with --loss (see `lossdoctor rule LD952`)."
                 ) from error
             values[name] = None
-            unknown.append(f"{name}: {_first_line(error)}")
-    source = "the model file" if saved else "nothing"
-    return CompileArgs(**values, source=source), tuple(unknown)
+            unknown.append(f"{name}: {_what(error)}")
+    return (
+        CompileArgs(
+            **values,
+            run_eagerly=bool(saved.get("run_eagerly", False)),
+            source="the model file" if saved else "nothing",
+        ),
+        tuple(unknown),
+    )
 
 
 def describe(
@@ -78,6 +80,8 @@ def describe(
                 f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch."
             )
         specs = trees.map_leaves(_known, x)
+    if not model.built:
+        model = _copy(model, source)
     try:
         outputs, masks = _keras.call_specs(model, specs)
     except Exception as error:
@@ -101,6 +105,18 @@ def describe(
         unknown_objects=tuple(unknown),
         notes=tuple(said),
     )
+
+
+def _copy(model: Any, source: str) -> Any:
+    from lossdoctor import _keras
+
+    try:
+        return _keras.unbuilt_copy(model)
+    except Exception as error:  # the class cannot be made from its own config
+        raise CaseError(
+            f"{source} has no weights yet, and a copy to build cannot be made ({_first_line(error)}); call the model "
+            "once on x before checking it."
+        ) from error
 
 
 def from_outputs(outputs: Tree, output_names: Sequence[str] | None) -> ModelSpec:
@@ -201,16 +217,20 @@ def _first_line(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
+def _what(error: BaseException) -> str:
+    """Keras's first line without its advice and its dump of the config."""
+    return _first_line(error).split(" Full object config")[0].split(". Make sure")[0].rstrip(".")
+
+
 def _unreadable(path: str, error: BaseException) -> str:
-    text = _first_line(error).split(" Full object config")[0].rstrip(".")
+    text = _what(error)
     if "Could not locate" in text or "register" in text:
-        what = text.split(". Make sure")[0]
         return (
-            f"{path}: {what}; pass the file that defines it with --objects FILE_OR_MODULE (see `lossdoctor rule LD952`)."
+            f"{path}: {text}; pass the file that defines it with --objects FILE_OR_MODULE (see `lossdoctor rule LD952`)."
         )
     if "lambda" in text.lower():
         return f"{path} holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
     return f"{path} cannot be rebuilt by Keras ({text}); check that it was saved by model.save() of a matching release."
 
 
-__all__ = ["Tail", "describe", "from_archive", "from_outputs"]
+__all__ = ["describe", "from_outputs", "rebuild", "saved_arguments"]

@@ -194,12 +194,17 @@ def run(setup: Setup, method: str) -> Run:
     Never raises for what Keras, the backend or the user's loss raises: that is the observation. A
     compiled step traces the losses, so its calls have no values; `replay` has.
     """
-    return _run(setup, method, setup.run_eagerly)
+    found = _run(setup, method, setup.run_eagerly)
+    if found.outcome.status == "raises" and (setup.metrics or setup.weighted_metrics):
+        without = _run(replace(setup, metrics=None, weighted_metrics=None), method, setup.run_eagerly)
+        if without.outcome.status == "ok":
+            return replace(found, stage="metrics", failed_call=None, calls=without.calls)
+    return found
 
 
 def replay(setup: Setup) -> Run:
     """The same train step run eagerly: concrete values, shapes, gradients and measured weights of every loss call."""
-    return _run(setup, "train_on_batch", eager=True)
+    return _run(replace(setup, metrics=None, weighted_metrics=None), "train_on_batch", eager=True)
 
 
 def _run(setup: Setup, method: str, eager: bool) -> Run:
@@ -252,11 +257,15 @@ def _compiled(setup: Setup, loss: Tree, log: _Log, eager: bool, extra: int = 0) 
         optimizer=_Recorder(),
         loss=loss,
         loss_weights=setup.loss_weights,
-        metrics=setup.metrics,
-        weighted_metrics=setup.weighted_metrics,
+        metrics=_fresh(setup.metrics),
+        weighted_metrics=_fresh(setup.weighted_metrics),
         run_eagerly=eager,
     )
     return model
+
+
+def _fresh(metrics: Tree) -> Tree:
+    return None if metrics is None else trees.map_leaves(_keras.metric_copy, metrics)
 
 
 def _train(model: Any, setup: Setup, method: str) -> float | None:

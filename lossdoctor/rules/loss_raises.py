@@ -53,13 +53,18 @@ def unexplained(exam: Exam) -> Finding:
         "dispatch": "while Keras paired targets, outputs and losses",
         "loss": "inside a loss",
         "gradient": "after the losses had returned",
+        "metrics": "because of the metrics; without them it works",
     }.get(exam.fit.stage or "", "")
     return RULE.finding(
         "error",
         "raises",
         f"fit raises {stage}: {shared.error(exam)}",
         evidence={"error": shared.error(exam), "at": exam.fit.error_at, "train_on_batch": exam.train_on_batch.outcome.status},
-        fixes=(Fix("compare the shapes and containers of y with the outputs in the table", "batch", "manual"),),
+        fixes=(
+            Fix("give the metrics as a dict by output name", "compile", "manual")
+            if exam.fit.stage == "metrics"
+            else Fix("compare the shapes and containers of y with the outputs in the table", "batch", "manual"),
+        ),
     )
 
 

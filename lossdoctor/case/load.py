@@ -1,0 +1,128 @@
+"""A case from the command line: model, batch, compile arguments and custom objects, read in that order of need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from lossdoctor import trees
+from lossdoctor.case import archive as archives
+from lossdoctor.case import arguments, model, references
+from lossdoctor.case.batch import load_batch_argument
+from lossdoctor.case.rows import cut, rows_of
+from lossdoctor.types import Batch, Case, CaseError, CompileArgs, InputSpec
+
+
+def load_case(
+    source: str,
+    batch: str | None,
+    *,
+    loss: str | None = None,
+    loss_weights: str | None = None,
+    metrics: str | None = None,
+    objects: Sequence[str] = (),
+    unsafe: bool = False,
+) -> Case:
+    """Read everything that was named. Raises `CaseError` for the first thing that cannot be read.
+
+    What needs no Keras is read first, so that a mistyped path or option answers at once.
+    """
+    given = {
+        name: None if text is None else arguments.parse_argument(option, text)
+        for name, option, text in (
+            ("loss", "--loss", loss),
+            ("loss_weights", "--loss-weights", loss_weights),
+            ("metrics", "--metrics", metrics),
+        )
+    }
+    read = None if references.is_reference(source) else archives.read_model_config(source)
+    early = None if batch is None or references.is_reference(batch) else load_batch_argument(batch)
+    if batch is None:
+        raise CaseError("check needs a batch; give an .npz file, a saved dataset or file.py:name after the model.")
+
+    from lossdoctor.installed import environment
+
+    versions = environment()
+    modules = [references.import_objects(name) for name in objects]
+    known = _objects(modules)
+    if read is not None:
+        _refuse_unsafe(read, modules, unsafe)
+        live = model.rebuild(read, known, unsafe)
+        saved, unknown = model.saved_arguments(read, known, unsafe, need_loss=given["loss"] is None)
+    else:
+        live, saved, unknown = _live(source)
+    names = _names(live)
+    whole = early if early is not None and not _bare(early) else load_batch_argument(batch, *names)
+    held = cut(whole)
+    rows = rows_of(held)
+    spec = model.describe(live, source, held.x, rows, unknown=unknown)
+    return Case(spec, held, _override(saved, given, known), versions, rows)
+
+
+def _bare(batch: Batch) -> bool:
+    """True for a file without x, y and sample_weight, whose names only the model can explain."""
+    return batch.x is None and batch.y is None
+
+
+def _objects(modules: Sequence[ModuleType]) -> dict[str, Any]:
+    """{name: class or function} of everything public that the --objects modules define themselves."""
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+def _refuse_unsafe(read: Any, modules: Sequence[ModuleType], unsafe: bool) -> None:
+    """Nothing outside Keras and --objects may be named in a model file; stored code only with --unsafe."""
+    allowed = frozenset(module.__name__ for module in modules)
+    for found in archives.unsafe_modules(read.config, allowed):
+        if found.stored_code and not unsafe:
+            raise CaseError(
+                f"{read.path} holds stored code at {found.path} (a Lambda), which is not run; pass --unsafe if you trust "
+                "the file (see `lossdoctor rule LD953`)."
+            )
+
+
+def _live(source: str) -> tuple[Any, CompileArgs, tuple[str, ...]]:
+    """A model named as file.py:name, or what a callable of that name returns."""
+    import keras
+
+    from lossdoctor import _keras
+
+    found = references.load_reference(source)
+    if not isinstance(found, keras.Model) and callable(found):
+        try:
+            found = found()
+        except Exception as error:
+            raise CaseError(f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where.") from error
+    if not isinstance(found, keras.Model):
+        raise CaseError(f"{source} is a {type(found).__name__}, not a Keras model; name a model or a function that returns one.")
+    return found, _keras.compile_args(found), ()
+
+
+def _names(live: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(input names, output names) by which the bare arrays of a batch file may be called."""
+    from lossdoctor import _keras
+
+    declared = _keras.inputs(live)
+    inputs = tuple(s.name for s in trees.values(declared) if isinstance(s, InputSpec)) if declared is not None else ()
+    functional = _keras.graph(live)
+    structure = functional.output if functional is not None else None
+    outputs = tuple(str(k) for k in structure) if isinstance(structure, dict) else _keras.output_names(live) or ()
+    return inputs, outputs
+
+
+def _override(saved: CompileArgs, given: Mapping[str, Any], known: Mapping[str, Any]) -> CompileArgs:
+    """The saved arguments with those of the command line; a new loss without weights drops the saved weights."""
+    changes: dict[str, Any] = {}
+    if given["loss"] is not None:
+        changes = {"loss": arguments.resolve_losses(given["loss"], known), "loss_weights": None, "metrics": None, "weighted_metrics": None}
+    if given["loss_weights"] is not None:
+        changes["loss_weights"] = arguments.check_loss_weights(given["loss_weights"])
+    if given["metrics"] is not None:
+        changes["metrics"] = arguments.resolve_metrics(given["metrics"], known)
+    return replace(saved, **changes, source="the command line") if changes else saved
