@@ -78,6 +78,18 @@ def weightless() -> Any:
     return keras.StatelessScope(initialize_variables=False)
 
 
+def is_known(module: str, name: str, registered: str, objects: Mapping[str, Any]) -> bool:
+    """True where deserializing this object imports nothing: it is registered, given, or one of Keras's own functions.
+
+    `serialization_lib._retrieve_class_or_fn`: registered objects come first; a function of the module
+    "builtins" is looked up among Keras's functions.
+    """
+    if any(keras.saving.get_registered_object(key, custom_objects=dict(objects)) for key in (registered, name)):
+        return True
+    homes = (keras.activations, keras.losses, keras.metrics, keras.initializers, keras.regularizers, keras.constraints)
+    return module == "builtins" and any(hasattr(home, name) for home in homes)
+
+
 def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], unsafe: bool) -> Any:
     """The model of a `config.json` without its weights and without compiling it.
 

@@ -48,7 +48,6 @@ def load_case(
     modules = [references.import_objects(name) for name in objects]
     known = _objects(modules)
     if read is not None:
-        _refuse_unsafe(read, modules, unsafe)
         live = model.rebuild(read, known, unsafe)
         saved, unknown = model.saved_arguments(read, known, unsafe, need_loss=given["loss"] is None)
     else:
@@ -74,17 +73,6 @@ def _objects(modules: Sequence[ModuleType]) -> dict[str, Any]:
         for name, value in vars(module).items()
         if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     }
-
-
-def _refuse_unsafe(read: Any, modules: Sequence[ModuleType], unsafe: bool) -> None:
-    """Nothing outside Keras and --objects may be named in a model file; stored code only with --unsafe."""
-    allowed = frozenset(module.__name__ for module in modules)
-    for found in archives.unsafe_modules(read.config, allowed):
-        if found.stored_code and not unsafe:
-            raise CaseError(
-                f"{read.path} holds stored code at {found.path} (a Lambda), which is not run; pass --unsafe if you trust "
-                "the file (see `lossdoctor rule LD953`)."
-            )
 
 
 def _live(source: str) -> tuple[Any, CompileArgs, tuple[str, ...]]:

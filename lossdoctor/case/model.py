@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lossdoctor import trees
+from lossdoctor.case.archive import foreign_objects
 from lossdoctor.types import ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
 _ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
@@ -17,8 +18,12 @@ def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
     """The Keras model of a read archive, without weights and uncompiled. Raises `CaseError` where Keras cannot."""
     from lossdoctor import _keras
 
+    graph = {key: value for key, value in archive.config.items() if key != "compile_config"}
+    refused = _refused(graph, objects, unsafe)
+    if refused:
+        raise CaseError(f"{archive.path}: {refused}")
     try:
-        model = _keras.deserialize_model(archive.config, objects, unsafe)
+        model = _keras.deserialize_model(graph, objects, unsafe)
     except Exception as error:  # whatever Keras raises on a config is about that file
         raise CaseError(_unreadable(str(archive.path), error)) from error
     if not hasattr(model, "_flatten_layers"):
@@ -41,16 +46,20 @@ def saved_arguments(
     values: dict[str, Any] = {}
     unknown: list[str] = []
     for name in _ARGUMENTS:
-        try:
-            values[name] = _keras.deserialize_argument(saved.get(name), objects, unsafe)
-        except Exception as error:  # as above
-            if name == "loss" and need_loss:
-                raise CaseError(
-                    f"{archive.path}: the compiled loss cannot be rebuilt ({_what(error)}); pass the file "
-                    "that defines it with --objects FILE_OR_MODULE, or another loss with --loss (see `lossdoctor rule LD952`)."
-                ) from error
-            values[name] = None
-            unknown.append(f"{name}: {_what(error)}")
+        values[name] = None
+        refused = _refused(saved.get(name), objects, unsafe)
+        if refused is None:
+            try:
+                values[name] = _keras.deserialize_argument(saved.get(name), objects, unsafe)
+                continue
+            except Exception as error:  # as above
+                refused = (
+                    f"Keras cannot rebuild it ({_what(error)}); pass the file that defines it with --objects FILE_OR_MODULE "
+                    "(see `lossdoctor rule LD952`)."
+                )
+        if name == "loss" and need_loss:
+            raise CaseError(f"{archive.path}: the compiled loss: {refused.rstrip('.')}, or name another loss with --loss.")
+        unknown.append(f"{name}: {refused}")
     return (
         CompileArgs(
             **values,
@@ -61,13 +70,29 @@ def saved_arguments(
     )
 
 
+def _refused(config: Any, objects: Mapping[str, Any], unsafe: bool) -> str | None:
+    """Why this part of a config may not be deserialized, or None: nothing outside Keras and --objects is imported."""
+    from lossdoctor import _keras
+
+    for found in foreign_objects(config):
+        if found.stored_code:
+            if not unsafe:
+                return "it holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
+        elif not _keras.is_known(found.module, found.name, found.registered, objects):
+            return (
+                f"it uses {found.name!r} of the module {found.module!r}, which is neither Keras's nor registered; pass the file "
+                "that defines it with --objects FILE_OR_MODULE (see `lossdoctor rule LD952`)."
+            )
+    return None
+
+
 def describe(
     model: Any, source: str, x: Tree, rows: int, *, unknown: Sequence[str] = (), notes: Sequence[str] = ()
 ) -> ModelSpec:
     """A live or rebuilt Keras model as a `ModelSpec` for a batch of `rows` samples. The model is not changed.
 
     x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. Raises
-    `CaseError` for a model that has no outputs to know.
+    `CaseError` for a model whose outputs cannot be known.
     """
     from lossdoctor import _keras
 

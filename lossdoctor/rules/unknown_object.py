@@ -28,7 +28,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         yield RULE.finding(
             "info",
             "note",
-            f"The saved {argument} could not be rebuilt, so they were not examined ({unknown.split(': ', 1)[-1]}).",
+            f"The saved {argument} were left out: {unknown.split(': ', 1)[-1]}",
             where=(argument,),
             fixes=(Fix("pass the file that defines it with --objects FILE", "compile", "manual"),),
         )

@@ -1,0 +1,141 @@
+"""Model files read without running anything: `config.json` of a `.keras` archive, bounded and searched for what is unsafe."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lossdoctor.types import CaseError
+
+_CONFIG = "config.json"
+_METADATA = "metadata.json"
+# A config of a model with thousands of layers takes a few MiB.
+_MOST_CONFIG = 64 << 20
+_MOST_RATIO = 500
+_MOST_DEPTH = 200
+# Keras's own packages: what `serialization_lib` itself imports from (`_retrieve_class_or_fn`).
+_TRUSTED = ("keras", "keras_hub", "keras_cv", "keras_nlp")
+
+
+@dataclass(frozen=True, eq=False)
+class ModelArchive:
+    """The JSON documents of a model file; `path` as the user wrote it."""
+
+    path: str
+    config: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """One object in a config that is not Keras's: where it stands, its module and names.
+
+    `stored_code`: the code itself is in the file (a lambda), and reading it would run it.
+    """
+
+    path: str
+    module: str
+    name: str
+    registered: str
+    stored_code: bool = False
+
+
+def read_model_config(path: str) -> ModelArchive:
+    """The config of a `.keras` file; weights are not touched. Raises `CaseError` for what is no such file."""
+    file = Path(path)
+    if not file.exists():
+        raise CaseError(f"there is no model file {path}; check the path.")
+    if file.is_dir():
+        saved = (file / "saved_model.pb").exists()
+        what = "a SavedModel folder" if saved else "a folder"
+        raise CaseError(f"{path} is {what}; load it in Python and write model.save('model.keras'), then check that file.")
+    if not file.is_file():
+        raise CaseError(f"{path} is not a regular file; name a .keras file.")
+    try:
+        with open(file, "rb") as stream:
+            start = stream.read(8)
+        if start.startswith(b"\x89HDF"):
+            raise CaseError(f"{path} is a legacy HDF5 file; load it in Python and write model.save('model.keras'), then check that file.")
+        with zipfile.ZipFile(file) as archive:
+            config = _document(archive, _CONFIG, path)
+            metadata = _document(archive, _METADATA, path) if _METADATA in archive.namelist() else {}
+    except CaseError:
+        raise
+    except zipfile.BadZipFile as error:
+        raise CaseError(f"{path} is not a .keras file ({str(error).rstrip('.')}); write it with model.save('model.keras').") from error
+    except OSError as error:
+        raise CaseError(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
+    except Exception as error:  # whatever a damaged archive provokes
+        raise CaseError(f"{path} cannot be read ({error}); write it again with model.save().") from error
+    return ModelArchive(path, config, metadata)
+
+
+def _document(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, Any]:
+    if name not in archive.namelist():
+        raise CaseError(f"{path} is a zip file without {name}, so no Keras model; write it with model.save('model.keras').")
+    info = archive.getinfo(name)
+    if info.file_size > _MOST_CONFIG or info.file_size > _MOST_RATIO * max(info.compress_size, 1024):
+        raise CaseError(f"{path}: {name} unpacks to {info.file_size} bytes, more than any model needs; it was not read.")
+    with archive.open(info) as stream:
+        data = stream.read(_MOST_CONFIG + 1)
+    if len(data) > _MOST_CONFIG:
+        raise CaseError(f"{path}: {name} is larger than it says; it was not read.")
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CaseError(f"{path}: {name} is not JSON ({error}); write the file again with model.save().") from error
+    if not isinstance(document, dict):
+        raise CaseError(f"{path}: {name} holds no model; write the file again with model.save().")
+    if _deeper(document, _MOST_DEPTH):
+        raise CaseError(f"{path}: {name} is nested deeper than {_MOST_DEPTH} levels; it was not read.")
+    return document
+
+
+def _deeper(document: Any, limit: int) -> bool:
+    level = [document]
+    for _ in range(limit):
+        level = [child for node in level for child in _children(node)]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: Any) -> list[Any]:
+    found = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    return [child for child in found if isinstance(child, dict | list)]
+
+
+def foreign_objects(config: Any, path: str = "config") -> tuple[Foreign, ...]:
+    """Every object in a config that names a module outside Keras, and every piece of stored code, in document order.
+
+    Keras resolves functions of the module "builtins" to its own functions of that name; the caller
+    has to see that there is one (`registered` is then the function's name).
+    """
+    return tuple(sorted(_search(config, path), key=lambda f: f.path))
+
+
+def _search(node: Any, path: str) -> Iterator[Foreign]:
+    stack: list[tuple[str, Any]] = [(path, node)]
+    while stack:
+        here, value = stack.pop()
+        if isinstance(value, dict):
+            found = _foreign(value, here)
+            if found is not None:
+                yield found
+            stack.extend((f"{here}.{key}", child) for key, child in value.items())
+        elif isinstance(value, list):
+            stack.extend((f"{here}[{i}]", child) for i, child in enumerate(value))
+
+
+def _foreign(value: dict[str, Any], path: str) -> Foreign | None:
+    kind, module = str(value.get("class_name", "")), value.get("module")
+    if kind == "__lambda__":
+        return Foreign(path, "", "lambda", "", stored_code=True)
+    if "class_name" not in value or not isinstance(module, str) or module.split(".")[0] in _TRUSTED:
+        return None
+    name = str(value.get("config")) if kind == "function" else kind
+    return Foreign(path, module, name, str(value.get("registered_name") or name))

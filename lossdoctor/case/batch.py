@@ -1,0 +1,268 @@
+"""Sample batches: `.npz` files by the batch format, saved datasets, live tuples."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossdoctor.case import npz, tree_json
+from lossdoctor.case.references import is_reference, load_reference
+from lossdoctor.near import did_you_mean
+from lossdoctor.types import ArrayRef, Batch, CaseError, HeldArray, Tree
+
+_ROOTS = ("x", "y", "sample_weight")
+_TREE = "__tree__"
+
+
+def load_batch_argument(argument: str, input_names: Sequence[str] = (), output_names: Sequence[str] = ()) -> Batch:
+    """A batch as the command line names it: an `.npz` file, a folder of `tf.data.Dataset.save`, or `file.py:name`.
+
+    Raises `CaseError` for anything else, and for what cannot be read.
+    """
+    if is_reference(argument):
+        return hold_batch(_first(load_reference(argument), argument), argument)
+    if Path(argument).is_dir():
+        return _saved_dataset(argument)
+    if argument.endswith(".npz") or Path(argument).is_file():
+        return load_batch(argument, input_names, output_names)
+    if not Path(argument).exists():
+        raise CaseError(f"there is no batch {argument}; name an .npz file, a saved dataset or file.py:name.")
+    raise CaseError(f"{argument} is no batch that is read; name an .npz file, a saved dataset or file.py:name.")
+
+
+def load_batch(path: str | Path, input_names: Sequence[str] = (), output_names: Sequence[str] = ()) -> Batch:
+    """An `.npz` batch file; its arrays are read only when rows are asked for.
+
+    `input_names` and `output_names` are the model's: bare keys that equal them are taken as x and y dicts where
+    no key has a root. Raises `CaseError` for what is not a readable batch.
+    """
+    file = str(path)
+    arrays = npz.members(file)
+    fixed = arrays.pop(_TREE, None)
+    if fixed is not None:
+        trees = tree_json.read(_text(fixed, file), arrays, file)
+        return Batch(file, trees.get("x"), trees.get("y"), trees.get("sample_weight"))
+    if not arrays:
+        raise CaseError(f"{file} holds no array; write x and y into it with lossdoctor.save_batch.")
+    return Batch(file, **_roots(arrays, file, input_names, output_names))
+
+
+def _text(array: npz.LazyArray, file: str) -> str:
+    if array.shape != () or array.descr.kind not in "US":
+        raise CaseError(f"{file}: __tree__ is not a text; write the batch with lossdoctor.save_batch.")
+    value = array.rows(0)[()]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _roots(
+    arrays: Mapping[str, ArrayRef], file: str, input_names: Sequence[str], output_names: Sequence[str]
+) -> dict[str, Tree]:
+    if all(key in ("arr_0", "arr_1", "arr_2") for key in arrays):
+        return {root: arrays[f"arr_{i}"] for i, root in enumerate(_ROOTS) if f"arr_{i}" in arrays}
+    rooted = [key for key in arrays if key.split("/")[0] in _ROOTS]
+    if not rooted:
+        return _bare(arrays, file, input_names, output_names)
+    for key in arrays:
+        if key not in rooted:
+            raise CaseError(
+                f"{file}: the key {key!r} belongs to none of x, y and sample_weight{did_you_mean(key.split('/')[0], _ROOTS)}; "
+                "rename it, for example to 'y/" + key + "'."
+            )
+    return {
+        root: _nest({key: arrays[key] for key in rooted if key.split("/")[0] == root}, root, file)
+        for root in _ROOTS
+        if any(key.split("/")[0] == root for key in rooted)
+    }
+
+
+def _bare(
+    arrays: Mapping[str, ArrayRef], file: str, input_names: Sequence[str], output_names: Sequence[str]
+) -> dict[str, Tree]:
+    if not input_names and not output_names:
+        return {}  # only the model's names can explain these keys
+    for key in arrays:
+        if key not in input_names and key not in output_names:
+            known = [*_ROOTS, *input_names, *output_names]
+            raise CaseError(
+                f"{file}: the key {key!r} is neither x, y nor sample_weight, nor an input or output of the model"
+                f"{did_you_mean(key, known)}; rename it (known: {', '.join(known)})."
+            )
+    x = {key: array for key, array in arrays.items() if key in input_names}
+    y = {key: array for key, array in arrays.items() if key in output_names and key not in input_names}
+    # One array for the one input or output of a model needs no dict.
+    return {
+        "x": next(iter(x.values())) if len(input_names) == len(x) == 1 else x or None,
+        "y": next(iter(y.values())) if len(output_names) == len(y) == 1 else y or None,
+    }
+
+
+def _nest(arrays: Mapping[str, ArrayRef], root: str, file: str) -> Tree:
+    tree: dict[str, Any] = {}
+    for key, array in arrays.items():
+        node, steps = tree, key.split("/")
+        for step in steps[:-1]:
+            node = node.setdefault(step, {})
+            if not isinstance(node, dict):
+                raise CaseError(f"{file}: {key!r} lies inside another array's key; give each array a key of its own.")
+        if not steps[-1]:
+            raise CaseError(f"{file}: the key {key!r} ends in a slash; give the array a name.")
+        if steps[-1] in node:
+            raise CaseError(f"{file}: {key!r} is both an array and a group of arrays; give each a key of its own.")
+        node[steps[-1]] = array
+    return _lists(tree[root], root, file)
+
+
+def _lists(node: Any, path: str, file: str) -> Tree:
+    """Groups whose names are 0, 1, 2 ... as lists."""
+    if not isinstance(node, dict):
+        return node
+    children = {name: _lists(child, f"{path}/{name}", file) for name, child in node.items()}
+    numbers = [name for name in children if name.isdecimal()]
+    if not numbers:
+        return children
+    if len(numbers) != len(children) or sorted(map(int, numbers)) != list(range(len(numbers))):
+        raise CaseError(
+            f"{file}: the entries of {path} are {', '.join(children)}; number a list 0, 1, 2 ... without a gap, or use names only."
+        )
+    return [children[name] for name in sorted(children, key=int)]
+
+
+def save_batch(path: str | Path, x: Tree, y: Tree = None, sample_weight: Tree = None) -> None:
+    """Write a batch file that `load_batch` reads back with the same containers, dict order included.
+
+    Leaves are arrays or tensors (anything with `__array__`), Python numbers or None. The file is written
+    beside its place and then renamed. Raises `CaseError` for a leaf that is none of these.
+    """
+    target = Path(path)
+    given = {"x": x, "y": y, "sample_weight": sample_weight}
+    roots = {root: tree for root, tree in given.items() if tree is not None or root == "x"}
+    arrays: dict[str, np.ndarray] = {}
+
+    def store(leaf: Any) -> str:
+        if not hasattr(leaf, "__array__"):
+            raise CaseError(f"a batch cannot hold a {type(leaf).__name__}; give arrays, numbers or None.")
+        array = np.asarray(leaf)
+        if array.dtype.hasobject:
+            raise CaseError("a batch cannot hold an array of Python objects; give numbers or strings of one width.")
+        key = f"array_{len(arrays)}"
+        arrays[key] = array
+        return key
+
+    text = tree_json.write(roots, store)
+    plain = _plain_keys(roots)
+    if plain is not None:
+        arrays = plain
+    else:
+        arrays[_TREE] = np.array(text)
+    _write(target, arrays)
+
+
+def _plain_keys(roots: Mapping[str, Tree]) -> dict[str, np.ndarray] | None:
+    """{path key: array} where keys alone say the containers exactly (lists, and dicts with plain names), else None."""
+    found: dict[str, np.ndarray] = {}
+
+    def walk(node: Any, key: str) -> bool:
+        if type(node) is list and node:
+            return all(walk(child, f"{key}/{i}") for i, child in enumerate(node))
+        if type(node) is dict and node:
+            names = list(node)
+            if any(not isinstance(n, str) or not n or "/" in n or n.isdecimal() for n in names):
+                return False
+            return all(walk(child, f"{key}/{name}") for name, child in node.items())
+        if isinstance(node, dict | list | tuple | bool | int | float) or node is None:
+            return False
+        found[key] = np.asarray(node)
+        return True
+
+    return found if all(walk(tree, root) for root, tree in roots.items()) else None
+
+
+def _write(target: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".npz", dir=target.parent)
+    except OSError as error:
+        raise CaseError(f"{target} cannot be written ({error.strerror}); choose a folder that exists and is yours.") from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, target)
+    except OSError as error:
+        raise CaseError(f"{target} cannot be written ({error.strerror}); nothing was changed.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def hold_batch(data: Any, source: str) -> Batch:
+    """A live `(x,)`, `(x, y)` or `(x, y, sample_weight)` as a `Batch`. Raises `CaseError` for anything else."""
+    if not isinstance(data, tuple | list) or not 1 <= len(data) <= 3:
+        what = f"{len(data)} entries" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
+        raise CaseError(f"{source}: a batch is (x, y) or (x, y, sample_weight), not {what}.")
+    return Batch(source, *(_hold(tree) for tree in data))
+
+
+def _hold(node: Any) -> Tree:
+    if node is None or isinstance(node, bool | int | float | ArrayRef):
+        return node
+    if isinstance(node, dict):
+        held = [(k, _hold(v)) for k, v in node.items()]
+        return type(node)(held) if type(node).__name__ in ("dict", "OrderedDict") else dict(held)
+    if isinstance(node, tuple) and hasattr(node, "_fields"):
+        return type(node)(*(_hold(v) for v in node))
+    if isinstance(node, tuple):
+        return tuple(_hold(v) for v in node)
+    if isinstance(node, list):
+        return [_hold(v) for v in node]
+    if hasattr(node, "__array__"):
+        return HeldArray(np.asarray(node))
+    # Anything else is one opaque leaf for Keras too.
+    leaf = np.empty((), dtype=object)
+    leaf[()] = node
+    return HeldArray(leaf)
+
+
+def _first(found: Any, source: str) -> Any:
+    """A tuple, what a callable returns, or the first of an iterable of tuples."""
+    if callable(found) and not isinstance(found, Iterable):
+        found = _called(found, source)
+    if isinstance(found, tuple):
+        return found
+    try:
+        return next(iter(found))
+    except StopIteration:
+        raise CaseError(f"{source} yields no batch; it must give at least one (x, y).") from None
+    except Exception as error:  # the user's own iterator
+        raise CaseError(f"{source} gives no batch ({type(error).__name__}: {error}); it must be or yield (x, y).") from error
+
+
+def _called(function: Callable[[], Any], source: str) -> Any:
+    try:
+        return function()
+    except Exception as error:  # the user's own function
+        raise CaseError(f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where.") from error
+
+
+def _saved_dataset(folder: str) -> Batch:
+    if not (Path(folder) / "dataset_spec.pb").exists():
+        raise CaseError(f"{folder} is a folder, but none that tf.data.Dataset.save wrote; name an .npz file or a saved dataset.")
+    import tensorflow as tf
+
+    try:
+        data = next(iter(tf.data.Dataset.load(folder)))
+    except Exception as error:  # whatever TensorFlow finds wrong with the files
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CaseError(f"{folder} cannot be read as a saved dataset ({text}); save it again with Dataset.save.") from error
+    return hold_batch(data if isinstance(data, tuple) else (data,), folder)

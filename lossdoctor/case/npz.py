@@ -1,0 +1,154 @@
+"""`.npz` files read header first: shapes and dtypes from the headers, data only for the rows that are asked for."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from lossdoctor.types import CaseError
+
+# A .npy header of an array without fields takes under 200 bytes; this leaves room for structured dtypes.
+_MOST_HEADER = 64 * 1024
+_MOST_MEMBERS = 100_000
+# What is read at once while rows are collected, in bytes.
+_CHUNK = 1 << 20
+# Rows above this many bytes are not read: no batch of examined rows comes near it.
+_MOST_BYTES = 1 << 31
+
+
+@dataclass(frozen=True, eq=False)
+class LazyArray:
+    """One member of an `.npz`: its header is read, its data are not. `offset` is where they start, in bytes."""
+
+    file: str
+    member: str
+    shape: tuple[int, ...]
+    dtype: str
+    fortran: bool
+    offset: int
+    descr: np.dtype[Any]
+
+    def rows(self, count: int) -> np.ndarray:
+        """The first `count` entries along axis 0 (all of a 0-d array), in C order. Raises `CaseError` where they cannot be read."""
+        if self.descr.hasobject:
+            raise CaseError(
+                f"{self.file}: {self.member} holds pickled Python objects, which are not read; save plain arrays."
+            )
+        rows = min(count, self.shape[0]) if self.shape else 0
+        shape = (rows, *self.shape[1:])
+        wanted = prod(shape) if self.shape else 1
+        if wanted * self.descr.itemsize > _MOST_BYTES:
+            raise CaseError(f"{self.file}: {rows} rows of {self.member} take over 2 GiB; save a smaller batch.")
+        try:
+            with zipfile.ZipFile(self.file) as archive, archive.open(self.member + ".npy") as stream:
+                _skip(stream, self.offset)
+                if self.fortran and len(self.shape) > 1:
+                    return self._fortran_rows(stream, rows)
+                data = _read(stream, wanted * self.descr.itemsize)
+        except CaseError:
+            raise
+        except Exception as error:  # a damaged archive fails in many ways (zlib, CRC, struct, OSError)
+            raise CaseError(f"{self.file}: {self.member} cannot be read ({error}); save the batch again.") from error
+        if len(data) != wanted * self.descr.itemsize:
+            raise CaseError(f"{self.file}: {self.member} is cut short; save the batch again.")
+        return np.frombuffer(data, dtype=self.descr).reshape(shape if self.shape else ()).copy()
+
+    def _fortran_rows(self, stream: IO[bytes], rows: int) -> np.ndarray:
+        """Column by column, keeping the first `rows` entries of each: memory does not grow with the array."""
+        columns = prod(self.shape[1:])
+        out = np.empty((columns, rows), dtype=self.descr)
+        for column in range(columns):
+            data = _read(stream, rows * self.descr.itemsize)
+            if len(data) != rows * self.descr.itemsize:
+                raise CaseError(f"{self.file}: {self.member} is cut short; save the batch again.")
+            out[column] = np.frombuffer(data, dtype=self.descr)
+            if column < columns - 1:
+                _skip(stream, (self.shape[0] - rows) * self.descr.itemsize)
+        return out.T.reshape((rows, *self.shape[1:]), order="F")
+
+
+def members(path: str | Path) -> dict[str, LazyArray]:
+    """{key: array} of an `.npz` in file order, from its directory and the members' headers alone.
+
+    Raises `CaseError` for what is not a readable `.npz`.
+    """
+    file = str(path)
+    _require_file(file)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return dict(_members(archive, file))
+    except CaseError:
+        raise
+    except zipfile.BadZipFile as error:
+        raise CaseError(f"{file} is not a readable .npz file ({error}); write it with lossdoctor.save_batch or np.savez.") from error
+    except Exception as error:  # whatever a hostile archive provokes
+        raise CaseError(f"{file} cannot be read ({error}); write it again with lossdoctor.save_batch.") from error
+
+
+def _require_file(file: str) -> None:
+    path = Path(file)
+    if not path.exists():
+        raise CaseError(f"there is no batch file {file}; check the path.")
+    if not path.is_file():
+        raise CaseError(f"{file} is not a regular file; name an .npz file.")
+
+
+def _members(archive: zipfile.ZipFile, file: str) -> Iterator[tuple[str, LazyArray]]:
+    infos = archive.infolist()
+    if len(infos) > _MOST_MEMBERS:
+        raise CaseError(f"{file} has {len(infos)} members, more than any batch; save a smaller one.")
+    seen: set[str] = set()
+    for info in infos:
+        if not info.filename.endswith(".npy"):
+            raise CaseError(f"{file} holds {info.filename!r}, which is no array; write the batch with lossdoctor.save_batch.")
+        key = info.filename[: -len(".npy")]
+        if key in seen:
+            raise CaseError(f"{file} holds {key!r} twice; save the batch again.")
+        seen.add(key)
+        with archive.open(info) as stream:
+            yield key, _header(stream, info, file, key)
+
+
+def _header(stream: IO[bytes], info: zipfile.ZipInfo, file: str, key: str) -> LazyArray:
+    try:
+        version = npy.read_magic(stream)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, descr = read(stream, max_header_size=_MOST_HEADER)
+    except Exception as error:  # numpy's parser and zlib raise many kinds
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CaseError(f"{file}: {key} has no readable array header ({text}); save the batch again.") from error
+    if any(d < 0 for d in shape):
+        raise CaseError(f"{file}: {key} has a negative size in its header; save the batch again.")
+    offset = stream.tell()
+    if not descr.hasobject and prod(shape) * descr.itemsize > info.file_size - offset:
+        raise CaseError(
+            f"{file}: {key} promises shape {shape} but holds {max(info.file_size - offset, 0)} bytes; save the batch again."
+        )
+    return LazyArray(file, key, tuple(int(d) for d in shape), _name(descr), fortran, offset, descr)
+
+
+def _name(descr: np.dtype[Any]) -> str:
+    return "object" if descr.hasobject else descr.str if descr.kind in "USV" else descr.name
+
+
+def _skip(stream: IO[bytes], count: int) -> None:
+    # A stored member seeks; a deflated one has to be read through, in pieces.
+    stream.seek(count, 1)
+
+
+def _read(stream: IO[bytes], count: int) -> bytes:
+    parts: list[bytes] = []
+    while count > 0:
+        part = stream.read(min(count, _CHUNK))
+        if not part:
+            break
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,56 @@
+"""Keeps stdout for the report: what Keras, its backend and user code print goes elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+
+def import_keras_quietly() -> Any:
+    """Import Keras without its backend's start-up chatter; the chatter is shown where the import fails.
+
+    TensorFlow writes to file descriptor 2 from C++ before any Python setting can stop it.
+    """
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with tempfile.TemporaryFile() as noise:
+        try:
+            with _redirected(2, noise.fileno()):
+                import keras
+        except BaseException:
+            noise.seek(0)
+            sys.stderr.write(noise.read().decode("utf-8", "replace"))
+            raise
+    return keras
+
+
+@contextlib.contextmanager
+def captured_output() -> Iterator[None]:
+    """Everything that is printed to stdout inside, from Python or C++, goes to stderr."""
+    with _redirected(1, 2), contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def _redirected(descriptor: int, target: int) -> Iterator[None]:
+    stream = {1: sys.stdout, 2: sys.stderr}[descriptor]
+    with contextlib.suppress(Exception):
+        stream.flush()
+    try:
+        saved = os.dup(descriptor)
+    except OSError:  # closed by the caller: there is nothing to keep clean
+        yield
+        return
+    try:
+        os.dup2(target, descriptor)
+        yield
+    finally:
+        with contextlib.suppress(Exception):
+            stream.flush()
+        os.dup2(saved, descriptor)
+        os.close(saved)
