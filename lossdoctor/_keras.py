@@ -63,6 +63,11 @@ def loss_label(loss: Any) -> str:
     return getattr(function, "__name__", None) or getattr(loss, "name", None) or type(loss).__name__
 
 
+def to_numpy(tensor: Any) -> Any:
+    """A backend's tensor as a NumPy array."""
+    return keras.ops.convert_to_numpy(tensor)
+
+
 def get_mask(tensor: Any) -> Any:
     """The mask a tensor carries, or None."""
     return _backend.get_keras_mask(tensor)
@@ -260,10 +265,10 @@ def _tail(tensor: Any, spec: Spec) -> Tail | None:
     names: list[str] = []
     start = spec
     for _ in range(16):  # far longer than any real chain of activations and reshapes
-        history = getattr(tensor, "_keras_history", None)
-        operation = getattr(history, "operation", None)
-        if operation is None:
+        history: Any = getattr(tensor, "_keras_history", None)
+        if history is None:
             break
+        operation = history.operation
         nested = graph(operation) if isinstance(operation, keras.Model) else None
         if nested is not None:
             tensor = trees.values(nested.output)[history.tensor_index]

@@ -104,10 +104,10 @@ def check(
 
     Raises `CaseError` for a case that cannot be read.
     """
-    from lossdoctor.installed import environment
     from lossdoctor.case.model import describe, from_outputs
     from lossdoctor.case.rows import cut, rows_of
     from lossdoctor.doctor import diagnose
+    from lossdoctor.installed import environment
 
     if (model is None) == (outputs is None):
         raise CaseError("check takes either a model or outputs=...; give exactly one of them.")

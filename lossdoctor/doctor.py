@@ -91,13 +91,15 @@ def notes(exam: Exam) -> tuple[str, ...]:
     case = exam.case
     said = list(case.model.notes)
     if case.batch.total_rows is not None:
-        said.append(
-            f"only the first {case.rows} of the batch's {case.batch.total_rows} rows were read, values included"
-        )
+        said.append(f"the batch beyond its first {case.rows} rows (it has {case.batch.total_rows})")
     if case.model.predictions is None and exam.run.calls:
-        said.append("the predictions are seeded plausible ones; no weights were loaded")
+        said.append(
+            "real predictions: no weights were loaded, and seeded plausible values stand in for what the model would predict"
+        )
     if any(m is not None for m in case.model.masks):
-        said.append("masks are plausible ones (the last step of every other sample is padding), not those of x")
+        said.append(
+            "the masks that x really makes: plausible ones stand in for them (the last step of every other sample is padding)"
+        )
     return tuple(said)
 
 

@@ -8,13 +8,19 @@ matter here: Keras's (sorted) and the one the user declared (insertion).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
-
-import optree
 
 from lossdoctor.types import Tree
 
 _FLAGS: dict[str, Any] = {"none_is_leaf": True, "namespace": "keras"}
+
+
+@cache
+def _optree() -> Any:
+    import optree  # here, so that pages and usage errors do not wait for it
+
+    return optree
 
 
 def leaves(root: str, tree: Tree) -> list[tuple[str, Any]]:
@@ -23,7 +29,7 @@ def leaves(root: str, tree: Tree) -> list[tuple[str, Any]]:
     >>> leaves("y", {"z": 1, "a": [2, 3]})
     [("y['a'][0]", 2), ("y['a'][1]", 3), ("y['z']", 1)]
     """
-    accessors, values, _ = optree.tree_flatten_with_accessor(tree, **_FLAGS)
+    accessors, values, _ = _optree().tree_flatten_with_accessor(tree, **_FLAGS)
     return [(accessor.codify(root), value) for accessor, value in zip(accessors, values, strict=True)]
 
 
@@ -33,36 +39,36 @@ def declared_leaves(root: str, tree: Tree) -> list[tuple[str, Any]]:
     >>> declared_leaves("y", {"z": 1, "a": 2})
     [("y['z']", 1), ("y['a']", 2)]
     """
-    with optree.dict_insertion_ordered(True, namespace="keras"):
+    with _optree().dict_insertion_ordered(True, namespace="keras"):
         return leaves(root, tree)
 
 
 def values(tree: Tree) -> list[Any]:
     """The leaves in Keras's order."""
-    return optree.tree_leaves(tree, **_FLAGS)
+    return list(_optree().tree_leaves(tree, **_FLAGS))
 
 
 def is_leaf(tree: Tree) -> bool:
     """True where Keras sees one leaf."""
-    return optree.tree_is_leaf(tree, **_FLAGS)
+    return bool(_optree().tree_is_leaf(tree, **_FLAGS))
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Tree) -> Tree:
     """The same containers with `function` applied to every leaf; dict order is kept."""
-    return optree.tree_map(function, tree, **_FLAGS)
+    return _optree().tree_map(function, tree, **_FLAGS)
 
 
 def pack(tree: Tree, flat: list[Any]) -> Tree:
     """`flat` (Keras's order) in the containers of `tree`."""
-    return optree.tree_unflatten(optree.tree_structure(tree, **_FLAGS), flat)
+    return _optree().tree_unflatten(_optree().tree_structure(tree, **_FLAGS), flat)
 
 
 def children(tree: Tree) -> Iterator[tuple[str, Any]]:
     """(code of the step, child) one level down, in the order written; nothing for a leaf."""
     if is_leaf(tree):
         return
-    with optree.dict_insertion_ordered(True, namespace="keras"):
-        accessors, nodes, _ = optree.tree_flatten_with_accessor(
+    with _optree().dict_insertion_ordered(True, namespace="keras"):
+        accessors, nodes, _ = _optree().tree_flatten_with_accessor(
             tree, is_leaf=lambda node: node is not tree, **_FLAGS
         )
     for accessor, node in zip(accessors, nodes, strict=True):

@@ -52,21 +52,27 @@ def read_model_config(path: str) -> ModelArchive:
     if file.is_dir():
         saved = (file / "saved_model.pb").exists()
         what = "a SavedModel folder" if saved else "a folder"
-        raise CaseError(f"{path} is {what}; load it in Python and write model.save('model.keras'), then check that file.")
+        raise CaseError(
+            f"{path} is {what}; load it in Python and write model.save('model.keras'), then check that file."
+        )
     if not file.is_file():
         raise CaseError(f"{path} is not a regular file; name a .keras file.")
     try:
         with open(file, "rb") as stream:
             start = stream.read(8)
         if start.startswith(b"\x89HDF"):
-            raise CaseError(f"{path} is a legacy HDF5 file; load it in Python and write model.save('model.keras'), then check that file.")
+            raise CaseError(
+                f"{path} is a legacy HDF5 file; load it in Python and write model.save('model.keras'), then check that file."
+            )
         with zipfile.ZipFile(file) as archive:
             config = _document(archive, _CONFIG, path)
             metadata = _document(archive, _METADATA, path) if _METADATA in archive.namelist() else {}
     except CaseError:
         raise
     except zipfile.BadZipFile as error:
-        raise CaseError(f"{path} is not a .keras file ({str(error).rstrip('.')}); write it with model.save('model.keras').") from error
+        raise CaseError(
+            f"{path} is not a .keras file ({str(error).rstrip('.')}); write it with model.save('model.keras')."
+        ) from error
     except OSError as error:
         raise CaseError(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
     except Exception as error:  # whatever a damaged archive provokes
@@ -76,10 +82,14 @@ def read_model_config(path: str) -> ModelArchive:
 
 def _document(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, Any]:
     if name not in archive.namelist():
-        raise CaseError(f"{path} is a zip file without {name}, so no Keras model; write it with model.save('model.keras').")
+        raise CaseError(
+            f"{path} is a zip file without {name}, so no Keras model; write it with model.save('model.keras')."
+        )
     info = archive.getinfo(name)
     if info.file_size > _MOST_CONFIG or info.file_size > _MOST_RATIO * max(info.compress_size, 1024):
-        raise CaseError(f"{path}: {name} unpacks to {info.file_size} bytes, more than any model needs; it was not read.")
+        raise CaseError(
+            f"{path}: {name} unpacks to {info.file_size} bytes, more than any model needs; it was not read."
+        )
     with archive.open(info) as stream:
         data = stream.read(_MOST_CONFIG + 1)
     if len(data) > _MOST_CONFIG:

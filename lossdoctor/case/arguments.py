@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lossdoctor.near import did_you_mean
@@ -26,7 +25,7 @@ def parse_argument(option: str, text: str) -> Tree:
     except RecursionError as error:
         raise CaseError(f"{where} is nested too deeply; write the losses as the outputs are nested.") from error
     except ValueError as error:
-        hint = "JSON takes double quotes" if "'" in text else "quote names, as in '{\"box\": \"mse\"}'"
+        hint = "JSON takes double quotes" if "'" in text else 'quote names, as in \'{"box": "mse"}\''
         raise CaseError(f"{where} is not JSON ({error}); {hint}.") from error
     return value
 
@@ -83,7 +82,9 @@ def _named(name: str, known: Mapping[str, Any], home: Any, option: str, extra: t
         try:
             return found()
         except Exception as error:  # the user's own class
-            raise CaseError(f"{option}: {name}() raised {type(error).__name__}: {error}; give it defaults, or a function.") from error
+            raise CaseError(
+                f"{option}: {name}() raised {type(error).__name__}: {error}; give it defaults, or a function."
+            ) from error
     if name.lower() in extra:
         return name
     try:
@@ -102,7 +103,9 @@ def _configured(value: dict[str, Any], known: Mapping[str, Any], home: Any, opti
         return home.deserialize(value, custom_objects=dict(known))
     except Exception as error:  # a class that Keras does not know, or a config that it does not take
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CaseError(f"{option}: {value['class_name']!r} cannot be made ({text[:200]}); check its name and config.") from error
+        raise CaseError(
+            f"{option}: {value['class_name']!r} cannot be made ({text[:200]}); check its name and config."
+        ) from error
 
 
 def check_loss_weights(value: Tree) -> Tree:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import numpy as np
 
 from lossdoctor.case import npz, tree_json
 from lossdoctor.case.references import is_reference, load_reference
+from lossdoctor.files import write_bytes
 from lossdoctor.near import did_you_mean
 from lossdoctor.types import ArrayRef, Batch, CaseError, HeldArray, Tree
 
@@ -184,26 +182,7 @@ def _plain_keys(roots: Mapping[str, Tree]) -> dict[str, np.ndarray] | None:
 
 
 def _write(target: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".npz", dir=target.parent)
-    except OSError as error:
-        raise CaseError(f"{target} cannot be written ({error.strerror}); choose a folder that exists and is yours.") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except OSError as error:
-        raise CaseError(f"{target} cannot be written ({error.strerror}); nothing was changed.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    write_bytes(target, lambda stream: np.savez(stream, allow_pickle=False, **arrays))  # type: ignore[arg-type]
 
 
 def hold_batch(data: Any, source: str) -> Batch:
@@ -245,24 +224,32 @@ def _first(found: Any, source: str) -> Any:
     except StopIteration:
         raise CaseError(f"{source} yields no batch; it must give at least one (x, y).") from None
     except Exception as error:  # the user's own iterator
-        raise CaseError(f"{source} gives no batch ({type(error).__name__}: {error}); it must be or yield (x, y).") from error
+        raise CaseError(
+            f"{source} gives no batch ({type(error).__name__}: {error}); it must be or yield (x, y)."
+        ) from error
 
 
 def _called(function: Callable[[], Any], source: str) -> Any:
     try:
         return function()
     except Exception as error:  # the user's own function
-        raise CaseError(f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where.") from error
+        raise CaseError(
+            f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where."
+        ) from error
 
 
 def _saved_dataset(folder: str) -> Batch:
     if not (Path(folder) / "dataset_spec.pb").exists():
-        raise CaseError(f"{folder} is a folder, but none that tf.data.Dataset.save wrote; name an .npz file or a saved dataset.")
+        raise CaseError(
+            f"{folder} is a folder, but none that tf.data.Dataset.save wrote; name an .npz file or a saved dataset."
+        )
     import tensorflow as tf
 
     try:
         data = next(iter(tf.data.Dataset.load(folder)))
     except Exception as error:  # whatever TensorFlow finds wrong with the files
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CaseError(f"{folder} cannot be read as a saved dataset ({text}); save it again with Dataset.save.") from error
+        raise CaseError(
+            f"{folder} cannot be read as a saved dataset ({text}); save it again with Dataset.save."
+        ) from error
     return hold_batch(data if isinstance(data, tuple) else (data,), folder)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.case import archive as archives
-from lossdoctor.case import arguments, model, references
-from lossdoctor.case.batch import load_batch_argument
-from lossdoctor.case.rows import cut, rows_of
+from lossdoctor.case import arguments, references
 from lossdoctor.types import Batch, Case, CaseError, CompileArgs, InputSpec
 
 
@@ -38,10 +37,15 @@ def load_case(
         )
     }
     read = None if references.is_reference(source) else archives.read_model_config(source)
-    early = None if batch is None or references.is_reference(batch) else load_batch_argument(batch)
+
+    from lossdoctor.case.batch import load_batch_argument
+
     if batch is None:
         raise CaseError("check needs a batch; give an .npz file, a saved dataset or file.py:name after the model.")
+    early = None if references.is_reference(batch) or Path(batch).is_dir() else load_batch_argument(batch)
 
+    from lossdoctor.case import model
+    from lossdoctor.case.rows import cut, rows_of
     from lossdoctor.installed import environment
 
     versions = environment()
@@ -86,9 +90,13 @@ def _live(source: str) -> tuple[Any, CompileArgs, tuple[str, ...]]:
         try:
             found = found()
         except Exception as error:
-            raise CaseError(f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where.") from error
+            raise CaseError(
+                f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where."
+            ) from error
     if not isinstance(found, keras.Model):
-        raise CaseError(f"{source} is a {type(found).__name__}, not a Keras model; name a model or a function that returns one.")
+        raise CaseError(
+            f"{source} is a {type(found).__name__}, not a Keras model; name a model or a function that returns one."
+        )
     return found, _keras.compile_args(found), ()
 
 
@@ -108,7 +116,12 @@ def _override(saved: CompileArgs, given: Mapping[str, Any], known: Mapping[str, 
     """The saved arguments with those of the command line; a new loss without weights drops the saved weights."""
     changes: dict[str, Any] = {}
     if given["loss"] is not None:
-        changes = {"loss": arguments.resolve_losses(given["loss"], known), "loss_weights": None, "metrics": None, "weighted_metrics": None}
+        changes = {
+            "loss": arguments.resolve_losses(given["loss"], known),
+            "loss_weights": None,
+            "metrics": None,
+            "weighted_metrics": None,
+        }
     if given["loss_weights"] is not None:
         changes["loss_weights"] = arguments.check_loss_weights(given["loss_weights"])
     if given["metrics"] is not None:

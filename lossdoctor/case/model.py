@@ -58,7 +58,9 @@ def saved_arguments(
                     "(see `lossdoctor rule LD952`)."
                 )
         if name == "loss" and need_loss:
-            raise CaseError(f"{archive.path}: the compiled loss: {refused.rstrip('.')}, or name another loss with --loss.")
+            raise CaseError(
+                f"{archive.path}: the compiled loss: {refused.rstrip('.')}, or name another loss with --loss."
+            )
         unknown.append(f"{name}: {refused}")
     return (
         CompileArgs(
@@ -117,7 +119,7 @@ def describe(
     if any(None in (s.shape if s is not None else (None,)) for s in trees.values(outputs)):
         outputs = trees.map_leaves(lambda s: _close(s, rows), outputs)
     for name in _keras.overridden(model):
-        said.append(f"the model overrides {name}(), which is not replayed: what follows is Keras's own {name}()")
+        said.append(f"the model's own {name}(): it overrides Keras's, which was run in its place")
     return ModelSpec(
         source=source,
         kind=_keras.kind(model),  # type: ignore[arg-type]
@@ -233,7 +235,9 @@ def _sizes(shape: tuple[int | None, ...], given: Any, rows: int) -> tuple[int, .
 
 
 def _close(spec: Spec, rows: int) -> Spec:
-    return Spec(tuple(d if d is not None else (_OPEN_AXIS if i else rows) for i, d in enumerate(spec.shape)), spec.dtype)
+    return Spec(
+        tuple(d if d is not None else (_OPEN_AXIS if i else rows) for i, d in enumerate(spec.shape)), spec.dtype
+    )
 
 
 def _first_line(error: BaseException) -> str:
@@ -250,9 +254,7 @@ def _what(error: BaseException) -> str:
 def _unreadable(path: str, error: BaseException) -> str:
     text = _what(error)
     if "Could not locate" in text or "register" in text:
-        return (
-            f"{path}: {text}; pass the file that defines it with --objects FILE_OR_MODULE (see `lossdoctor rule LD952`)."
-        )
+        return f"{path}: {text}; pass the file that defines it with --objects FILE_OR_MODULE (see `lossdoctor rule LD952`)."
     if "lambda" in text.lower():
         return f"{path} holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
     return f"{path} cannot be rebuilt by Keras ({text}); check that it was saved by model.save() of a matching release."

@@ -87,7 +87,9 @@ def members(path: str | Path) -> dict[str, LazyArray]:
     except CaseError:
         raise
     except zipfile.BadZipFile as error:
-        raise CaseError(f"{file} is not a readable .npz file ({error}); write it with lossdoctor.save_batch or np.savez.") from error
+        raise CaseError(
+            f"{file} is not a readable .npz file ({error}); write it with lossdoctor.save_batch or np.savez."
+        ) from error
     except Exception as error:  # whatever a hostile archive provokes
         raise CaseError(f"{file} cannot be read ({error}); write it again with lossdoctor.save_batch.") from error
 
@@ -107,7 +109,9 @@ def _members(archive: zipfile.ZipFile, file: str) -> Iterator[tuple[str, LazyArr
     seen: set[str] = set()
     for info in infos:
         if not info.filename.endswith(".npy"):
-            raise CaseError(f"{file} holds {info.filename!r}, which is no array; write the batch with lossdoctor.save_batch.")
+            raise CaseError(
+                f"{file} holds {info.filename!r}, which is no array; write the batch with lossdoctor.save_batch."
+            )
         key = info.filename[: -len(".npy")]
         if key in seen:
             raise CaseError(f"{file} holds {key!r} twice; save the batch again.")

@@ -78,14 +78,20 @@ def _from_file(path: Path) -> ModuleType:
         raise _failed(str(path), error) from error
     except SystemExit as error:
         del sys.modules[name]
-        raise CaseError(f"{path} ends the program when it is imported; guard its last lines with `if __name__ == ...`.") from error
+        raise CaseError(
+            f"{path} ends the program when it is imported; guard its last lines with `if __name__ == ...`."
+        ) from error
     finally:
         sys.path.remove(str(resolved.parent))
     return module
 
 
 def _failed(where: str, error: BaseException) -> CaseError:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and "lossdoctor" not in f.filename]
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if "importlib" not in f.filename and "lossdoctor" not in f.filename
+    ]
     at = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
     line = getattr(error, "lineno", None)
     at = f" (line {line})" if isinstance(error, SyntaxError) and line else at

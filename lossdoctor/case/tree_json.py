@@ -19,12 +19,16 @@ def read(text: str, arrays: Mapping[str, ArrayRef], file: str) -> dict[str, Tree
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CaseError(f"{file}: __tree__ is not JSON ({error}); write the batch with lossdoctor.save_batch.") from error
+        raise CaseError(
+            f"{file}: __tree__ is not JSON ({error}); write the batch with lossdoctor.save_batch."
+        ) from error
     if not isinstance(document, dict) or document.get("version") != 1:
         raise CaseError(f"{file}: __tree__ has no version 1; write the batch with this release's save_batch.")
     unknown = [key for key in document if key not in ("version", "x", "y", "sample_weight")]
     if unknown:
-        raise CaseError(f"{file}: __tree__ has an unknown entry {unknown[0]!r}; it takes version, x, y and sample_weight.")
+        raise CaseError(
+            f"{file}: __tree__ has an unknown entry {unknown[0]!r}; it takes version, x, y and sample_weight."
+        )
     return {
         root: _node(document[root], root, arrays, file, _DEPTH)
         for root in ("x", "y", "sample_weight")

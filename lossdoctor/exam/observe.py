@@ -34,7 +34,7 @@ def examine(case: Case) -> Exam:
     batch = _train_on_batch(setup, fit, replay)
     fit, batch = (_with_broadcasts(setup, _filled(run, replay)) for run in (fit, batch))
     skipped: dict[str, str] = {}
-    exam = Exam(
+    return Exam(
         case=case,
         fit=fit,
         train_on_batch=batch,
@@ -46,7 +46,6 @@ def examine(case: Case) -> Exam:
         loss_source=_sources(setup.loss),
         skipped=skipped,
     )
-    return exam
 
 
 def _train_on_batch(setup: Setup, fit: Run, replay: Run) -> Run:
@@ -285,10 +284,8 @@ def _broadcast(identifier: Any, call: LossCall) -> Broadcast | None:
     output = random.uniform(0.1, 0.9, output_shape).astype("float32")
     try:
         loss = _keras.resolve_loss(identifier, target, output)
-        as_given = np.asarray(_keras.keras.ops.convert_to_numpy(loss(target, output)))
-        explicit = np.asarray(
-            _keras.keras.ops.convert_to_numpy(loss(np.broadcast_to(target, shape), np.broadcast_to(output, shape)))
-        )
+        as_given = _keras.to_numpy(loss(target, output))
+        explicit = np.asarray(_keras.to_numpy(loss(np.broadcast_to(target, shape), np.broadcast_to(output, shape))))
     except Exception:  # a loss that cannot take the expanded shapes does not broadcast
         return None
     a, b = float(np.mean(as_given)), float(np.mean(explicit))

@@ -21,7 +21,6 @@ import numpy as np
 from lossdoctor import _keras, trees
 from lossdoctor.types import Gradient, LossCall, Outcome, Run, Spec, Tail, Tree
 
-
 # Values dumped into an error message: arrays are never shown, their shapes are.
 _TENSORS = re.compile(r"<tf\.Tensor: shape=(\([^)]*\)), dtype=\w+, numpy=.*?>", re.DOTALL)
 _ARRAYS = re.compile(r"(?:Array\()?\[[-+\d.eEna,\s\[\]]{8,}\](?:, dtype=\w+\))?")
@@ -91,9 +90,7 @@ class _Watched(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         inner = _keras.resolve_loss(self.identifier, y_true, y_pred)
-        call = _Call(
-            self, inner, trees.values(y_true), trees.values(y_pred), sample_weight, not trees.is_leaf(y_pred)
-        )
+        call = _Call(self, inner, trees.values(y_true), trees.values(y_pred), sample_weight, not trees.is_leaf(y_pred))
         self.log.calls.append(call)
         call.value = inner(y_true, y_pred, sample_weight)
         if self.scale is not None:
@@ -245,9 +242,7 @@ def watch(loss: Tree, log: _Log, scale: Callable[[int], Any] | None = None) -> T
     """The same loss tree with every leaf watched; None leaves stay None."""
     if loss is None:
         return None
-    flat = [
-        None if leaf is None else _Watched(leaf, path, log, scale) for path, leaf in trees.leaves("loss", loss)
-    ]
+    flat = [None if leaf is None else _Watched(leaf, path, log, scale) for path, leaf in trees.leaves("loss", loss)]
     return trees.pack(loss, flat)
 
 
@@ -272,9 +267,7 @@ def _train(model: Any, setup: Setup, method: str) -> float | None:
     x = _dummy_x(setup)
     weights = {} if setup.sample_weight is None else {"sample_weight": setup.sample_weight}
     if method == "fit":
-        history = model.fit(
-            x, setup.y, batch_size=max(setup.x_rows), epochs=1, shuffle=False, verbose=0, **weights
-        )
+        history = model.fit(x, setup.y, batch_size=max(setup.x_rows), epochs=1, shuffle=False, verbose=0, **weights)
         value = history.history.get("loss", [None])[0]
     else:
         value = model.train_on_batch(x, setup.y, return_dict=True, **weights).get("loss")

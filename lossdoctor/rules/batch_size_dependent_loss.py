@@ -43,9 +43,18 @@ def _finding(exam: Exam, call: LossCall, values: list[float]) -> Finding:
     rows = exam.case.rows
     said = f"{call.label} grows with the batch: {shared.number(values[0])} for {rows} rows, {shared.number(values[1])} for the same rows twice"
     fixes = (
-        Fix('average: reduction="sum_over_batch_size"', "loss", "review", f'{call.loss_path}: reduction="sum_over_batch_size"')
+        Fix(
+            'average: reduction="sum_over_batch_size"',
+            "loss",
+            "review",
+            f'{call.loss_path}: reduction="sum_over_batch_size"',
+        )
         if chosen
-        else Fix("average over the samples in the loss (ops.mean for ops.sum), or return one value a sample", "loss", "manual"),
+        else Fix(
+            "average over the samples in the loss (ops.mean for ops.sum), or return one value a sample",
+            "loss",
+            "manual",
+        ),
     )
     return RULE.finding(
         "info" if chosen else "warning",
@@ -87,7 +96,8 @@ RULE = Rule(
     good=(
         Example(
             "one value a sample, averaged by Keras",
-            _FUNCTION.format(expression="ops.sum(ops.square(y_true - y_pred), axis=-1)") + _MODEL.replace("{loss}", "squared"),
+            _FUNCTION.format(expression="ops.sum(ops.square(y_true - y_pred), axis=-1)")
+            + _MODEL.replace("{loss}", "squared"),
         ),
     ),
     needs=("repeats",),

@@ -38,13 +38,19 @@ def check(exam: Exam) -> Iterator[Finding]:
     if exam.case.model.kind == "outputs" and batch.x is None:
         rows |= {path: shared.rows_of(spec) for path, spec in trees.leaves("y_pred", exam.case.model.outputs)}
     sizes = Counter(n for n in rows.values() if n is not None)
-    numbers = [path for path, n in rows.items() if n is None and path.startswith(("y", "sample_weight")) and "y_pred" not in path]
+    numbers = [
+        path
+        for path, n in rows.items()
+        if n is None and path.startswith(("y", "sample_weight")) and "y_pred" not in path
+    ]
     common = _common(exam, sizes)
     odd = [path for path, n in rows.items() if n is not None and n != common]
     if not shared.raises(exam) or exam.fit.stage == "model" or not (odd or numbers):
         return
     if odd:
-        yield _finding(exam, odd, f"{odd[0]} has {rows[odd[0]]} rows where {_other(rows, odd, common)} has {common}", rows)
+        yield _finding(
+            exam, odd, f"{odd[0]} has {rows[odd[0]]} rows where {_other(rows, odd, common)} has {common}", rows
+        )
     if numbers:
         kind = "0-d array" if isinstance(dict(leaves)[numbers[0]], ArrayRef) else "plain number"
         many = f"{shared.listed(numbers)} are {kind}s" if len(numbers) > 1 else f"{numbers[0]} is a {kind}"
@@ -75,7 +81,7 @@ def _finding(exam: Exam, where: list[str], saw: str, rows: dict[str, int | None]
         f"{saw}: {then}.",
         where=tuple(where),
         evidence={
-            "rows": {path: n for path, n in list(rows.items())[:12]},
+            "rows": dict(list(rows.items())[:12]),
             "fit": exam.fit.outcome.status,
             "train_on_batch": other.status,
             "error": shared.error(exam),

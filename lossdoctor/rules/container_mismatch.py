@@ -36,12 +36,14 @@ def check(exam: Exam) -> Iterator[Finding]:
     path, expected, given = mismatch
     saw = f"{path} is {_article(given)} where the model returns {_article(expected)}"
     fix = Fix(f"make {path} {_article(expected)}, like the model's output", "batch", "safe", _repack(path, expected))
-    evidence = {"fit": exam.fit.outcome.status, "train_on_batch": exam.train_on_batch.outcome.status}
+    evidence: dict[str, str] = {"fit": exam.fit.outcome.status, "train_on_batch": exam.train_on_batch.outcome.status}
     if shared.raised_in_dispatch(exam) and exam.train_on_batch.outcome.status == "raises":
         if shared.count(exam.case.batch.y) == shared.count(exam.case.model.outputs):
             evidence["error"] = shared.error(exam)
-            yield RULE.finding("error", "raises", f"{saw}, and fit raises.", where=(path,), evidence=evidence, fixes=(fix,))
-    elif exam.direct.status == "raises" and exam.fit.outcome.status == "ok":
+            yield RULE.finding(
+                "error", "raises", f"{saw}, and fit raises.", where=(path,), evidence=evidence, fixes=(fix,)
+            )
+    elif exam.direct.status == "raises" and exam.fit.outcome.status == "ok" and not _by_order(exam):
         evidence["direct"] = exam.direct.status
         yield RULE.finding(
             "info",
@@ -51,6 +53,11 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence=evidence,
             fixes=(fix,),
         )
+
+
+def _by_order(exam: Exam) -> bool:
+    """Names against places: that is LD203's and LD206's matter."""
+    return exam.declared is not None and "y" in exam.declared.changed
 
 
 def _first_mismatch(exam: Exam) -> tuple[str, str, str] | None:

@@ -73,6 +73,10 @@ RULE = Rule(
     summary="Target and output shapes that the loss cannot take: fit raises.",
     page=__doc__,
     check=check,
-    bad=(Example("four classes in the targets, three in the output", _MODEL + "y = np.eye(4)[np.arange(8) % 4]\n", "error"),),
+    bad=(
+        Example(
+            "four classes in the targets, three in the output", _MODEL + "y = np.eye(4)[np.arange(8) % 4]\n", "error"
+        ),
+    ),
     good=(Example("as many as the output has", _MODEL + "y = np.eye(3)[np.arange(8) % 3]\n"),),
 )

@@ -31,13 +31,22 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     names = [pair.input for pair in run.pairs]
     declared = [spec.name for _, spec in trees.declared_leaves("inputs", exam.case.model.inputs)]
-    place = {path: declared[i] for i, (path, _) in enumerate(trees.declared_leaves("x", exam.case.batch.x)) if i < len(declared)}
+    place = {
+        path: declared[i]
+        for i, (path, _) in enumerate(trees.declared_leaves("x", exam.case.batch.x))
+        if i < len(declared)
+    }
     wrong = []
     for pair in run.pairs:
         meant = shared.last_key(pair.x) if pair.x else None
         if meant is None and pair.x and isinstance(exam.case.batch.x, list | tuple) and len(place) == len(names):
             meant = place.get(pair.x)
-        if pair.x and meant and meant != pair.input and (meant in names or len(trees.values(exam.case.batch.x)) != len(names)):
+        if (
+            pair.x
+            and meant
+            and meant != pair.input
+            and (meant in names or len(trees.values(exam.case.batch.x)) != len(names))
+        ):
             wrong.append((pair.input, pair.x))
     if wrong:
         name, path = wrong[0]

@@ -51,10 +51,15 @@ def _saw(specs: list[InputSpec], x: object) -> tuple[str, tuple[str, ...]]:
         unknown = [str(key) for key in x if key not in names]
         if missing:
             hint = near.did_you_mean(missing[0], unknown) if unknown else ""
-            return f"x has no array for the Input {missing[0]!r}{hint.replace('did you mean', 'is it')}", (f"x[{missing[0]!r}]",)
+            return f"x has no array for the Input {missing[0]!r}{hint.replace('did you mean', 'is it')}", (
+                f"x[{missing[0]!r}]",
+            )
     leaves = trees.declared_leaves("x", x)
     if len(leaves) != len(specs):
-        return f"x holds {len(leaves)} array{'s' * (len(leaves) != 1)} for {len(specs)} Input{'s' * (len(specs) != 1)}", ("x",)
+        return (
+            f"x holds {len(leaves)} array{'s' * (len(leaves) != 1)} for {len(specs)} Input{'s' * (len(specs) != 1)}",
+            ("x",),
+        )
     for spec, (path, leaf) in zip(specs, leaves, strict=True):
         if isinstance(leaf, ArrayRef) and not _fits(spec.shape, tuple(leaf.shape)):
             return f"{path} has shape {tuple(leaf.shape)} where Input {spec.name!r} takes {spec.shape}", (path,)
@@ -62,7 +67,9 @@ def _saw(specs: list[InputSpec], x: object) -> tuple[str, tuple[str, ...]]:
 
 
 def _fits(declared: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
-    return len(declared) == len(given) and all(d is None or d == g for d, g in zip(declared[1:], given[1:], strict=True))
+    return len(declared) == len(given) and all(
+        d is None or d == g for d, g in zip(declared[1:], given[1:], strict=True)
+    )
 
 
 _MODEL = """\

@@ -36,7 +36,12 @@ def check(exam: Exam) -> Iterator[Finding]:
     fix = Fix("give one loss an output, None for an output without", "compile", "manual")
     if shared.raised_in_dispatch(exam) and exam.fit.stage == "dispatch":
         yield RULE.finding(
-            "error", "raises", f"{counts}, and fit raises.", where=("loss",), evidence={**evidence, "error": shared.error(exam)}, fixes=(fix,)
+            "error",
+            "raises",
+            f"{counts}, and fit raises.",
+            where=("loss",),
+            evidence={**evidence, "error": shared.error(exam)},
+            fixes=(fix,),
         )
     elif not shared.raises(exam) and expected > 1:
         met = {output for _, output, _ in shared.pairs(exam)}

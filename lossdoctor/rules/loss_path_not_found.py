@@ -54,12 +54,16 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=(where,),
             evidence={"outputs": list(known), "error": shared.error(exam)},
             fixes=(
-                Fix(f"rename {key!r} to {guess[0]!r}", "compile", "safe") if guess else Fix("use an output's name", "compile", "manual"),
+                Fix(f"rename {key!r} to {guess[0]!r}", "compile", "safe")
+                if guess
+                else Fix("use an output's name", "compile", "manual"),
             ),
         )
 
 
-def _unknown(path: str, outputs: Tree, loss: Tree, names: tuple[str, ...]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _unknown(
+    path: str, outputs: Tree, loss: Tree, names: tuple[str, ...]
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     if not isinstance(loss, dict):
         return
     known = tuple(str(k) for k in outputs) if isinstance(outputs, dict) else names
@@ -67,7 +71,13 @@ def _unknown(path: str, outputs: Tree, loss: Tree, names: tuple[str, ...]) -> It
         if key not in known:
             yield path, str(key), known
         elif isinstance(outputs, dict):
-            parts = [value] if isinstance(value, dict) else [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+            parts = (
+                [value]
+                if isinstance(value, dict)
+                else [v for v in value if isinstance(v, dict)]
+                if isinstance(value, list)
+                else []
+            )
             for part in parts:
                 yield from _unknown(f"{path}[{key!r}]", outputs[key], part, ())
 

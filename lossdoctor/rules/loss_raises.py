@@ -27,7 +27,12 @@ def check(exam: Exam) -> Iterator[Finding]:
     if exam.fit.stage != "loss" or number is None or number >= len(exam.fit.calls) or shared.raised_on_strings(exam):
         return
     call = exam.fit.calls[number]
-    if call.builtin or "loss" in exam.loss_source and call.loss_path == "loss" and len(exam.fit.gradients) != 1 and shared.count(exam.case.model.outputs) > 1:
+    if call.builtin or (
+        "loss" in exam.loss_source
+        and call.loss_path == "loss"
+        and len(exam.fit.gradients) != 1
+        and shared.count(exam.case.model.outputs) > 1
+    ):
         return  # LD801 knows the cause
     at = f" at {exam.fit.error_at}" if exam.fit.error_at else ""
     yield RULE.finding(
@@ -59,7 +64,11 @@ def unexplained(exam: Exam) -> Finding:
         "error",
         "raises",
         f"fit raises {stage}: {shared.error(exam)}",
-        evidence={"error": shared.error(exam), "at": exam.fit.error_at, "train_on_batch": exam.train_on_batch.outcome.status},
+        evidence={
+            "error": shared.error(exam),
+            "at": exam.fit.error_at,
+            "train_on_batch": exam.train_on_batch.outcome.status,
+        },
         fixes=(
             Fix("give the metrics as a dict by output name", "compile", "manual")
             if exam.fit.stage == "metrics"
@@ -91,7 +100,8 @@ RULE = Rule(
     ),
     good=(
         Example(
-            "one value a sample", "def custom(y_true, y_pred):\n    return ops.mean(ops.square(y_true - y_pred), axis=-1)\n\n" + _MODEL
+            "one value a sample",
+            "def custom(y_true, y_pred):\n    return ops.mean(ops.square(y_true - y_pred), axis=-1)\n\n" + _MODEL,
         ),
     ),
 )

@@ -84,7 +84,9 @@ RULE = Rule(
     bad=(
         Example("a target left out", _MODEL + 'model.compile(loss="mse")\ny = {"box": t}\n', "error"),
         Example(
-            "the other output's target, silently used", _MODEL + 'model.compile(loss={"box": "mse"})\ny = {"cls": t}\n', "error"
+            "the other output's target, silently used",
+            _MODEL + 'model.compile(loss={"box": "mse"})\ny = {"cls": t}\n',
+            "error",
         ),
     ),
     good=(Example("a target for each loss", _MODEL + 'model.compile(loss={"box": "mse"})\ny = {"box": t}\n'),),

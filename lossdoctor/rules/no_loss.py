@@ -29,7 +29,14 @@ def check(exam: Exam) -> Iterator[Finding]:
             "note",
             "No loss is compiled, so nothing about targets was examined.",
             where=("loss",),
-            fixes=(Fix("compile the model with a loss, or name one with --loss", "compile", "manual", 'model.compile(loss="mse")'),),
+            fixes=(
+                Fix(
+                    "compile the model with a loss, or name one with --loss",
+                    "compile",
+                    "manual",
+                    'model.compile(loss="mse")',
+                ),
+            ),
         )
 
 

@@ -80,7 +80,9 @@ RULE = Rule(
     check=check,
     bad=(
         Example(
-            "an (N, 3) array for three outputs", _MODEL + "x = np.ones((8, 4))\ny = np.arange(24.0).reshape(8, 3)\n", "error"
+            "an (N, 3) array for three outputs",
+            _MODEL + "x = np.ones((8, 4))\ny = np.arange(24.0).reshape(8, 3)\n",
+            "error",
         ),
         Example(
             "run eagerly, with as many samples as outputs: silently one sample an output",

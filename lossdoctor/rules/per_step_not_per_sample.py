@@ -34,7 +34,14 @@ def check(exam: Exam) -> Iterator[Finding]:
                     "returned shape": list(call.value_shape),
                     "output shape": list(call.output_shapes[0]) if call.output_shapes else [],
                 },
-                fixes=(Fix("average the steps where one value a sample is wanted", "loss", "manual", "ops.mean(loss, axis=1)"),),
+                fixes=(
+                    Fix(
+                        "average the steps where one value a sample is wanted",
+                        "loss",
+                        "manual",
+                        "ops.mean(loss, axis=1)",
+                    ),
+                ),
             )
 
 

@@ -85,11 +85,15 @@ RULE = Rule(
             "error",
         ),
         Example(
-            "squeezed by Keras", _MODEL.replace("{units}", "1") + 'model.compile(loss="mse")\ny = np.arange(8.0)\n', "info"
+            "squeezed by Keras",
+            _MODEL.replace("{units}", "1") + 'model.compile(loss="mse")\ny = np.arange(8.0)\n',
+            "info",
         ),
     ),
     good=(
-        Example("equal ranks", _MODEL.replace("{units}", "1") + 'model.compile(loss="mse")\ny = np.arange(8.0)[:, None]\n'),
+        Example(
+            "equal ranks", _MODEL.replace("{units}", "1") + 'model.compile(loss="mse")\ny = np.arange(8.0)[:, None]\n'
+        ),
         Example(
             "sparse labels",
             _MODEL.replace("{units}", '3, activation="softmax"')

@@ -29,7 +29,6 @@ def _prefixes(rules: Sequence[Rule], entries: Sequence[str], option: str) -> tup
     for part in parts:
         if not any(code.startswith(part) for code in codes):
             raise CaseError(
-                f"{option} {part}: no rule has that code{did_you_mean(part, codes)}; "
-                "`lossdoctor rule` lists the codes."
+                f"{option} {part}: no rule has that code{did_you_mean(part, codes)}; `lossdoctor rule` lists the codes."
             )
     return tuple(parts)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Broadcast, Exam, Finding, LossCall
 
@@ -94,10 +93,16 @@ RULE = Rule(
             _SUBCLASS + _MODEL.format(units=1, loss="Squared()") + "y = np.arange(8.0)\n",
             "error",
         ),
-        Example("one target for three outputs", _MODEL.format(units=3, loss='"mse"') + "y = np.arange(8.0)[:, None]\n", "error"),
+        Example(
+            "one target for three outputs",
+            _MODEL.format(units=3, loss='"mse"') + "y = np.arange(8.0)[:, None]\n",
+            "error",
+        ),
     ),
     good=(
-        Example("the output's shape", _SUBCLASS + _MODEL.format(units=1, loss="Squared()") + "y = np.arange(8.0)[:, None]\n"),
+        Example(
+            "the output's shape", _SUBCLASS + _MODEL.format(units=1, loss="Squared()") + "y = np.arange(8.0)[:, None]\n"
+        ),
         Example(
             "quantile heads: one target, three outputs, on purpose",
             "def pinball(y_true, y_pred):\n"

@@ -131,7 +131,10 @@ RULE = Rule(
         Example("z's target trains a", _MODEL + "y = [z, a]\n", "error"),
         Example(
             "right by luck of the alphabet",
-            _MODEL.replace('{"z": layers.Dense(1)(i), "a": layers.Dense(1)(i)}', '{"a": layers.Dense(1)(i), "z": layers.Dense(1)(i)}')
+            _MODEL.replace(
+                '{"z": layers.Dense(1)(i), "a": layers.Dense(1)(i)}',
+                '{"a": layers.Dense(1)(i), "z": layers.Dense(1)(i)}',
+            )
             + "y = [a, z]\n",
             "info",
         ),

@@ -58,8 +58,10 @@ def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], free: list[s
     if shared.raises(exam):
         if exam.fit.stage in shared.DISPATCH or shared.raised_on_strings(exam):
             evidence["error"] = shared.error(exam)
-            message = f"{here} names no output of the model{hint} fit raises." if hint else (
-                f"{here} names no output of the model, and fit raises."
+            message = (
+                f"{here} names no output of the model{hint} fit raises."
+                if hint
+                else (f"{here} names no output of the model, and fit raises.")
             )
             yield RULE.finding("error", "raises", message, where=(here,), evidence=evidence, fixes=fixes)
         return
@@ -70,12 +72,16 @@ def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], free: list[s
         message = f"{here} names no output of the model{hint} Keras pairs it with {met[0]} by sorted position, by luck."
         yield RULE.finding("warning", "risk", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
     else:
-        message = f"{here} names no output of the model; Keras trains {met[0]} on it, by sorted position, without a word."
+        message = (
+            f"{here} names no output of the model; Keras trains {met[0]} on it, by sorted position, without a word."
+        )
         yield RULE.finding("error", "silent", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
 
 
 def _keys(exam: Exam, path: str) -> list[object]:
-    return next(list(node) for at, _, node in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if at == path)
+    return next(
+        list(node) for at, _, node in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if at == path
+    )
 
 
 _MODEL = """\
@@ -106,7 +112,10 @@ RULE = Rule(
         ),
     ),
     good=(
-        Example("the outputs' own names", _MODEL + 'model.compile(loss="mse")\ny = {"box": t, "cls": 2 * t, "mask": 3 * t}\n'),
+        Example(
+            "the outputs' own names",
+            _MODEL + 'model.compile(loss="mse")\ny = {"box": t, "cls": 2 * t, "mask": 3 * t}\n',
+        ),
         Example("partial losses, matching targets", _MODEL + _TWO + 'y = {"box": t, "mask": 3 * t}\n'),
     ),
 )

@@ -54,7 +54,9 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 def _spread(exam: Exam) -> str:
     loss, outputs, weights = exam.case.compile.loss, exam.case.model.outputs, exam.case.compile.loss_weights
-    text = repr(loss) if isinstance(loss, str) else str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss"))
+    text = (
+        repr(loss) if isinstance(loss, str) else str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss"))
+    )
     if isinstance(outputs, dict):
         return f"loss={shared.dict_code([(str(k), text) for k in outputs])}, loss_weights={weights!r}"
     return f"loss=[{', '.join([text] * shared.count(outputs))}], loss_weights={weights!r}"
@@ -74,8 +76,14 @@ RULE = Rule(
     page=__doc__,
     check=check,
     bad=(
-        Example("two weights for one shared loss", _MODEL + 'model.compile(loss="mse", loss_weights=[1.0, 2.0])\n', "error"),
-        Example("three weights for two losses", _MODEL + 'model.compile(loss=["mse", "mae"], loss_weights=[1.0, 2.0, 3.0])\n', "error"),
+        Example(
+            "two weights for one shared loss", _MODEL + 'model.compile(loss="mse", loss_weights=[1.0, 2.0])\n', "error"
+        ),
+        Example(
+            "three weights for two losses",
+            _MODEL + 'model.compile(loss=["mse", "mae"], loss_weights=[1.0, 2.0, 3.0])\n',
+            "error",
+        ),
     ),
     good=(Example("one a loss", _MODEL + 'model.compile(loss=["mse", "mse"], loss_weights=[1.0, 2.0])\n'),),
 )

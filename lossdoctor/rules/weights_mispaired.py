@@ -51,7 +51,9 @@ def check(exam: Exam) -> Iterator[Finding]:
     elif unknown and shared.raised_in_dispatch(exam) and shared.count(weights) == shared.count(exam.case.compile.loss):
         yield _unknown(exam, str(unknown[0]), "error", "raises", "and fit raises", {"error": shared.error(exam)})
     elif unknown and not shared.raises(exam):
-        yield _unknown(exam, str(unknown[0]), "warning", "risk", "so Keras applies it by sorted position", {"measured": observed})
+        yield _unknown(
+            exam, str(unknown[0]), "warning", "risk", "so Keras applies it by sorted position", {"measured": observed}
+        )
 
 
 def _unknown(exam: Exam, key: str, severity: str, impact: str, then: str, evidence: dict[str, object]) -> Finding:
@@ -130,7 +132,10 @@ RULE = Rule(
         ),
     ),
     good=(
-        Example("the same names", _DICT + 'model.compile(loss={"z": "mse", "a": "mse"}, loss_weights={"z": 100.0, "a": 1.0})\n'),
+        Example(
+            "the same names",
+            _DICT + 'model.compile(loss={"z": "mse", "a": "mse"}, loss_weights={"z": 100.0, "a": 1.0})\n',
+        ),
         Example("two lists", _LIST + 'model.compile(loss=["mse", "mse"], loss_weights=[100.0, 1.0])\n'),
     ),
 )

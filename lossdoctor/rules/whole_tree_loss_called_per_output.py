@@ -42,7 +42,13 @@ def check(exam: Exam) -> Iterator[Finding]:
         # A dict key or an index past the batch inside a per-output call raises at once.
         if uses and exam.fit.stage == "loss":
             evidence |= {"error": shared.error(exam), "line": _line(uses[0])}
-            yield _finding(exam, uses, "raises", f"{_opening(exam)} {_where(uses)} indexes one output's samples, and fit raises.", evidence)
+            yield _finding(
+                exam,
+                uses,
+                "raises",
+                f"{_opening(exam)} {_where(uses)} indexes one output's samples, and fit raises.",
+                evidence,
+            )
         return
     evidence |= {f"{g.output} samples with a gradient": f"{g.reached} of {g.rows}" for g in exam.fit.gradients}
     if exam.direct.status == "ok" and exam.direct.loss is not None:
@@ -51,7 +57,13 @@ def check(exam: Exam) -> Iterator[Finding]:
         evidence["line"] = _line(uses[0])
     indexed = [u for u in uses if isinstance(u.index, int)]
     if indexed and starved:
-        yield _finding(exam, uses, "silent", f"{_opening(exam)} {_where(indexed)} is a sample, not an output: {_reach(starved)}.", evidence)
+        yield _finding(
+            exam,
+            uses,
+            "silent",
+            f"{_opening(exam)} {_where(indexed)} is a sample, not an output: {_reach(starved)}.",
+            evidence,
+        )
     elif not uses and _starved_alike(starved, exam):
         yield _finding(exam, uses, "silent", f"{_opening(exam)} {_reach(starved)}.", evidence)
 
@@ -81,9 +93,15 @@ def _starved_alike(starved: list[Gradient], exam: Exam) -> bool:
 
 def _finding(exam: Exam, uses: Any, impact: str, message: str, evidence: dict[str, Any]) -> Finding:
     outputs = exam.case.model.outputs
-    keys = [str(k) for k in outputs] if isinstance(outputs, dict) else [f"output_{i}" for i in range(shared.count(outputs))]
+    keys = (
+        [str(k) for k in outputs]
+        if isinstance(outputs, dict)
+        else [f"output_{i}" for i in range(shared.count(outputs))]
+    )
     per_output = (
-        "loss=" + shared.dict_code([(k, "...") for k in keys]) if isinstance(outputs, dict) else f"loss=[{', '.join('...' for _ in keys)}]"
+        "loss=" + shared.dict_code([(k, "...") for k in keys])
+        if isinstance(outputs, dict)
+        else f"loss=[{', '.join('...' for _ in keys)}]"
     )
     nested = ", ".join(f"{k!r}: {path}" for k, path in zip(keys, shared.output_paths(exam), strict=False))
     return RULE.finding(
@@ -130,7 +148,10 @@ RULE = Rule(
     bad=(
         Example(
             "y_pred[0] slices the batch",
-            "def detection(y_true, y_pred):\n" + _BODY.format(first=0, second=1) + _MODEL + _LISTS.replace("{loss}", "detection"),
+            "def detection(y_true, y_pred):\n"
+            + _BODY.format(first=0, second=1)
+            + _MODEL
+            + _LISTS.replace("{loss}", "detection"),
             "error",
         ),
         Example(

@@ -125,7 +125,12 @@ def test_an_unbuilt_subclassed_model_stays_unbuilt() -> None:
 def test_the_string_crossentropy_is_resolved_per_output() -> None:
     i = keras.Input((4,))
     model = keras.Model(
-        i, [layers.Dense(1, activation="sigmoid")(i), layers.Dense(3, activation="softmax")(i), layers.Dense(3, activation="softmax")(i)]
+        i,
+        [
+            layers.Dense(1, activation="sigmoid")(i),
+            layers.Dense(3, activation="softmax")(i),
+            layers.Dense(3, activation="softmax")(i),
+        ],
     )
     model.compile(loss="crossentropy")
     labels = np.arange(ROWS) % 3
@@ -143,7 +148,9 @@ def test_the_same_case_gives_the_same_bytes() -> None:
     model = _two_heads("dict")
     model.compile(loss="mse")
     x, zoom, angle = _data()
-    assert lossdoctor.check(model, (x, [zoom, angle])).to_json() == lossdoctor.check(model, (x, [zoom, angle])).to_json()
+    assert (
+        lossdoctor.check(model, (x, [zoom, angle])).to_json() == lossdoctor.check(model, (x, [zoom, angle])).to_json()
+    )
 
 
 def test_a_loss_is_called_with_what_keras_gives_it_and_no_more() -> None:

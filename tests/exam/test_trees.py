@@ -16,11 +16,13 @@ Boxes = namedtuple("Boxes", ["z", "a"])
 
 TREES = st.recursive(
     st.integers() | st.none(),
-    lambda node: st.lists(node, max_size=3)
-    | st.dictionaries(st.text("abz_", min_size=1, max_size=3), node, max_size=3)
-    | st.tuples(node, node)
-    | st.builds(Boxes, node, node)
-    | st.dictionaries(st.text("abz_", min_size=1, max_size=3), node, max_size=3).map(OrderedDict),
+    lambda node: (
+        st.lists(node, max_size=3)
+        | st.dictionaries(st.text("abz_", min_size=1, max_size=3), node, max_size=3)
+        | st.tuples(node, node)
+        | st.builds(Boxes, node, node)
+        | st.dictionaries(st.text("abz_", min_size=1, max_size=3), node, max_size=3).map(OrderedDict)
+    ),
     max_leaves=12,
 )
 

@@ -1,0 +1,46 @@
+# `make demo` and `make test` set everything up on a fresh machine; both are quick when nothing changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+.PHONY: demo test lint format types bench fixtures readme clean
+
+demo: $(STAMP)
+	@$(BIN)/lossdoctor demo
+
+test: lint types
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python tests/bench.py
+
+# Rebuild the fixtures' model and batch files with the installed Keras.
+fixtures: $(STAMP)
+	for script in fixtures/demo.py fixtures/*/build.py; do $(BIN)/python $$script || exit 1; done
+
+# Put the tool's real output into README.md; a test checks that it is current.
+readme: $(STAMP)
+	$(BIN)/python tests/readme.py write
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

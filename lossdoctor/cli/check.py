@@ -1,0 +1,135 @@
+"""`lossdoctor check`: examine, report, gate."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lossdoctor.cli.boundary import FOUND, Stop, boundary
+
+if TYPE_CHECKING:
+    from lossdoctor.types import ReportData
+
+
+class Format(StrEnum):
+    """How the report is written."""
+
+    text = "text"
+    json = "json"
+
+
+class FailOn(StrEnum):
+    """The least severity that makes the exit code 1."""
+
+    error = "error"
+    warning = "warning"
+    info = "info"
+    never = "never"
+
+
+def check(
+    model: Annotated[
+        str | None, typer.Argument(help="A .keras file, or file.py:name of a model.", show_default=False)
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Argument(help="An .npz file, a folder of tf.data.Dataset.save, or file.py:name.", show_default=False),
+    ] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Losses as JSON or a .json file, in place of the saved ones.")
+    ] = None,
+    loss_weights: Annotated[str | None, typer.Option(help="Loss weights as JSON or a .json file.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Metrics as JSON or a .json file.")] = None,
+    objects: Annotated[
+        list[str] | None, typer.Option(help="A file or module with your custom classes; it is imported. Repeatable.")
+    ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Permit Lambda code that is stored in the model file.")
+    ] = False,
+    format: Annotated[Format, typer.Option(help="How the report is written.")] = Format.text,
+    output: Annotated[Path | None, typer.Option(help="Write the report to this file in place of stdout.")] = None,
+    select: Annotated[
+        list[str] | None, typer.Option(help="Run only these rules: codes or prefixes, with commas.")
+    ] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Leave these rules out.")] = None,
+    fail_on: Annotated[FailOn, typer.Option(help="The least severity that makes the exit code 1.")] = FailOn.error,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the report and exit.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the findings.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="All evidence.")] = False,
+) -> None:
+    """Examine a model with one batch, report, and exit 1 where there are errors.
+
+    Exit codes: 0 nothing at or above --fail-on; 1 findings; 2 the case could not be read; 3 a bug in lossdoctor.
+    """
+    with boundary():
+        if schema:
+            from lossdoctor.report.schema import schema_text
+
+            typer.echo(schema_text(), nl=False)
+            return
+        if model is None:
+            raise Stop(2, "check needs a model and a batch: lossdoctor check model.keras batch.npz.")
+        report = examine_quietly(
+            model,
+            batch,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            objects=tuple(objects or ()),
+            unsafe=unsafe,
+            select=tuple(select or ()),
+            ignore=tuple(ignore or ()),
+        )
+        _write(report, format, output, verbose=verbose, quiet=quiet)
+        if fail_on is not FailOn.never and _found(report, fail_on.value):
+            raise Stop(FOUND)
+
+
+def examine_quietly(model: str, batch: str | None, **options: object) -> ReportData:
+    """The report of one case; a spinner on a terminal's stderr, nothing on stdout."""
+    from lossdoctor.doctor import examine
+    from lossdoctor.quiet import captured_output
+
+    if not sys.stderr.isatty():
+        with captured_output():
+            return examine(model, batch, **options)  # type: ignore[arg-type]
+    from rich.console import Console
+
+    with captured_output(), Console(stderr=True).status("reading the model and the batch") as status:
+        return examine(model, batch, progress=status.update, **options)  # type: ignore[arg-type]
+
+
+def _write(report: ReportData, format: Format, output: Path | None, *, verbose: bool, quiet: bool) -> None:
+    import io
+
+    from rich.console import Console
+
+    if format is Format.json:
+        from lossdoctor.report import json
+
+        text = json.render(report)
+        if output is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    else:
+        from lossdoctor.report import text as renderer
+
+        if output is None:
+            renderer.render(report, Console(highlight=False), verbose=verbose, quiet=quiet)
+            return
+        buffer = io.StringIO()
+        renderer.render(report, Console(file=buffer, width=100, highlight=False), verbose=verbose, quiet=quiet)
+        text = buffer.getvalue()
+    if output is not None:
+        from lossdoctor.files import write_text
+
+        write_text(output, text)
+
+
+def _found(report: ReportData, least: str) -> bool:
+    order = ("error", "warning", "info")
+    return any(order.index(f.severity) <= order.index(least) for f in report.findings)

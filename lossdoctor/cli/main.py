@@ -1,0 +1,57 @@
+"""The command line: one thin module a command. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from lossdoctor.cli import check, demo, rule
+from lossdoctor.cli.boundary import Stop
+
+app = typer.Typer(
+    name="lossdoctor",
+    help="Examine a Keras model and one batch before training, and say what Keras will really do.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help comes twice as fast
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"lossdoctor {version('lossdoctor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Examine a Keras model and one batch before training, and say what Keras will really do."""
+
+
+app.command("check")(check.check)
+app.command("rule")(rule.rule)
+app.command("demo")(demo.demo)
+
+
+def run() -> None:
+    """The `lossdoctor` command. Exits 0, 1 (findings), 2 (unreadable case or usage), 3 (a bug of ours)."""
+    try:
+        app()
+    except Stop as stop:
+        if str(stop):
+            print(f"lossdoctor: {stop}", file=sys.stderr)
+        sys.exit(stop.code)
+
+
+if __name__ == "__main__":
+    run()
