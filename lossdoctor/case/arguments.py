@@ -100,7 +100,11 @@ def _named(name: str, known: Mapping[str, Any], home: Any, option: str, extra: t
 
 def _configured(value: dict[str, Any], known: Mapping[str, Any], home: Any, option: str) -> Any:
     try:
-        return home.deserialize(value, custom_objects=dict(known))
+        found = home.deserialize(value, custom_objects=dict(known))
+        # For a class that it does not know Keras hands back the name.
+        if not callable(found):
+            raise ValueError(f"Keras knows no {value['class_name']}")
+        return found
     except Exception as error:  # a class that Keras does not know, or a config that it does not take
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CaseError(

@@ -143,8 +143,12 @@ def _name(descr: np.dtype[Any]) -> str:
 
 
 def _skip(stream: IO[bytes], count: int) -> None:
-    # A stored member seeks; a deflated one has to be read through, in pieces.
-    stream.seek(count, 1)
+    # In pieces of our own: `ZipExtFile.seek` reads ahead by 16 MiB at a time.
+    while count > 0:
+        part = stream.read(min(count, _CHUNK))
+        if not part:
+            return
+        count -= len(part)
 
 
 def _read(stream: IO[bytes], count: int) -> bytes:

@@ -18,7 +18,7 @@ from lossdoctor.types import Finding, Fix, Outcome, Pair, ReportData, Severity
 _STYLE: dict[Severity, str] = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
 _HEADLINE = {
     "raises": "Keras will raise in fit().",
-    "silent": "Keras will train without a word on the wrong thing.",
+    "silent": "Keras will train, silently, on the wrong thing.",
     "risk": "Keras will train; something here is very likely a mistake.",
     "clean": "Nothing wrong found.",
 }
