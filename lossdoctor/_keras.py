@@ -211,15 +211,15 @@ def _own_mask(layer: Any) -> bool:
     return method is not None and not (method.__module__ or "").startswith("keras.")
 
 
-def call_specs(model: Any, x: Tree) -> tuple[Tree, Tree]:
+def call_specs(model: Any, x: Tree, trace: bool = False) -> tuple[Tree, Tree]:
     """(output specs, mask specs or None) of calling `model` on x, a tree of `Spec` with known shapes.
 
     No weight is needed and none is made: the graph's own shape inference where the model has one,
-    else a symbolic trace (`backend.compute_output_spec`). Raises what the model's call raises.
+    else (and with `trace`) a symbolic trace of the real call (`backend.compute_output_spec`). Raises what the model's call raises.
     """
     tensors = trees.map_leaves(lambda s: None if s is None else keras.KerasTensor(s.shape, dtype=s.dtype), x)
     functional = graph(model)
-    if functional is not None and not makes_masks(model):
+    if functional is not None and not trace and not makes_masks(model):
         outputs = _unpack(functional.compute_output_spec(tensors))
         return trees.map_leaves(_spec, outputs), trees.map_leaves(lambda _: None, outputs)
 

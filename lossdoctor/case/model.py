@@ -109,8 +109,10 @@ def describe(
         specs = trees.map_leaves(_known, x)
     if not model.built:
         model = _copy(model, source)
+    fed = specs if declared is None else _feed(declared, x, rows, whole=True)
     try:
-        outputs, masks = _keras.call_specs(model, specs)
+        # Sizes that the inputs do not declare are put to the layers themselves: what they check differs by backend.
+        outputs, masks = _keras.call_specs(model, fed, trace=fed != specs)
     except Exception as error:
         if declared is None:
             raise CaseError(f"{source} cannot be called on the batch's x: {_first_line(error)}; check x.") from error
@@ -211,8 +213,11 @@ def _known(leaf: Any) -> Any:
     return Spec(tuple(leaf.shape), leaf.dtype) if isinstance(leaf, ArrayRef) else None
 
 
-def _feed(declared: Tree, x: Tree, rows: int) -> Tree:
-    """For every `Input` the spec of what it would be fed: its own sizes, open ones from x (by name, else by place)."""
+def _feed(declared: Tree, x: Tree, rows: int, whole: bool = False) -> Tree:
+    """For every `Input` the spec of what it is fed: its own sizes, open ones from x (by name, else by place).
+
+    `whole`: all sizes from x, where x has the Input's rank.
+    """
     flat_x = [] if x is None else [leaf for leaf in trees.values(x) if isinstance(leaf, ArrayRef)]
     flat_inputs = trees.values(declared)
     by_name = dict(x) if isinstance(x, dict) else {}
@@ -221,6 +226,8 @@ def _feed(declared: Tree, x: Tree, rows: int) -> Tree:
         given = by_name.get(spec.name)
         if not isinstance(given, ArrayRef):
             given = flat_x[place] if len(flat_x) == len(flat_inputs) else None
+        if whole and given is not None and len(given.shape) == len(spec.shape):
+            return Spec(tuple(given.shape), spec.dtype)
         return Spec(_sizes(spec.shape, given, rows), spec.dtype)
 
     return trees.pack(declared, [one(i, s) for i, s in enumerate(flat_inputs)])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor import _keras, trees
-from lossdoctor.exam.standin import describe_error
+from lossdoctor.exam.errors import describe_error
 from lossdoctor.types import ArrayRef, InputPair, InputRun, InputSpec, Tree
 
 # Entries that the tagged arrays may hold in all; two samples of a large image fit many times over.

@@ -12,11 +12,10 @@ from lossdoctor import _keras, trees
 from lossdoctor.exam import declared as tied
 from lossdoctor.exam import standin
 from lossdoctor.exam.inputs import run_inputs
+from lossdoctor.exam.setup import SEED, Setup, make_setup, tile
 from lossdoctor.exam.source import index_uses
-from lossdoctor.exam.standin import Setup
-from lossdoctor.types import ArrayRef, Broadcast, Case, Declared, Exam, InputRun, LossCall, Outcome, Run, Tree
+from lossdoctor.types import Broadcast, Case, Declared, Exam, InputRun, LossCall, Outcome, Run, Tree
 
-_SEED = 20373
 _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
@@ -96,62 +95,6 @@ def _without_loss(case: Case, inputs: InputRun | None) -> Exam:
     )
 
 
-def make_setup(case: Case) -> Setup:
-    """The stand-in's arrays: the batch's examined rows, and seeded predictions where none are given."""
-    model, compile_args = case.model, case.compile
-    specs = trees.values(model.outputs)
-    count = len(specs)
-    tails = model.tails or (None,) * count
-    given = None if model.predictions is None else [leaf.rows(case.rows) for leaf in trees.values(model.predictions)]
-    starts = []
-    for i, spec in enumerate(specs):
-        shape = tails[i].start.shape if tails[i] is not None else spec.shape  # type: ignore[union-attr]
-        starts.append(_start(i, shape) if given is None else np.asarray(given[i], dtype="float32"))
-    return Setup(
-        outputs=model.outputs,
-        output_names=model.output_names,
-        starts=tuple(starts),
-        tails=tuple(tails) if given is None else (None,) * count,
-        masks=tuple(_mask(m) for m in (model.masks or (None,) * count)),
-        y=trees.map_leaves(lambda leaf: _array(leaf, case.rows), case.batch.y),
-        sample_weight=None
-        if case.batch.sample_weight is None
-        else trees.map_leaves(lambda leaf: _array(leaf, case.rows), case.batch.sample_weight),
-        x_rows=_x_rows(case),
-        loss=compile_args.loss,
-        loss_weights=compile_args.loss_weights,
-        metrics=compile_args.metrics,
-        weighted_metrics=compile_args.weighted_metrics,
-        run_eagerly=compile_args.run_eagerly,
-    )
-
-
-def _start(number: int, shape: Any) -> np.ndarray:
-    return np.random.default_rng([_SEED, number]).normal(size=shape).astype("float32")
-
-
-def _mask(spec: Any) -> np.ndarray | None:
-    """A plausible mask of the output's mask shape: the last step of every other sample is padding."""
-    if spec is None or any(d is None for d in spec.shape):
-        return None
-    mask = np.ones(spec.shape, dtype=bool)
-    if mask.ndim >= 2 and mask.shape[1] > 1:
-        mask[::2, -1] = False
-    return mask
-
-
-def _array(leaf: Any, rows: int) -> Any:
-    # A copy, so that no two leaves are one object: Keras's pairing is read off the identity of tensors.
-    return np.array(leaf.rows(max(rows, leaf.shape[0] if leaf.shape else 0))) if isinstance(leaf, ArrayRef) else leaf
-
-
-def _x_rows(case: Case) -> tuple[int, ...]:
-    found = tuple(
-        leaf.shape[0] for leaf in trees.values(case.batch.x) if isinstance(leaf, ArrayRef) and len(leaf.shape) > 0
-    )
-    return found or (case.rows,)
-
-
 def _direct(setup: Setup) -> Outcome:
     if not trees.is_leaf(setup.loss):
         return Outcome("skipped", reason="losses are configured per output")
@@ -226,7 +169,7 @@ def _repeats(setup: Setup, fit: Run, rows: int, skipped: dict[str, str]) -> tupl
     ):
         skipped["repeats"] = "outputs or targets do not share one samples axis"
         return ()
-    runs = tuple(standin.replay(standin.tile(setup, times)) for times in (2, 3))
+    runs = tuple(standin.replay(tile(setup, times)) for times in (2, 3))
     if any(run.outcome.status != "ok" for run in runs):
         skipped["repeats"] = "Keras raises on the repeated batch"
         return ()
@@ -279,7 +222,7 @@ def _broadcast(identifier: Any, call: LossCall) -> Broadcast | None:
         return None
     if int(np.prod(shape)) > 10_000_000:
         return None
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(SEED)
     target = random.uniform(0.1, 0.9, target_shape).astype("float32")
     output = random.uniform(0.1, 0.9, output_shape).astype("float32")
     try:

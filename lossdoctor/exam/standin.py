@@ -7,11 +7,8 @@ the real `output_names`. A recording optimizer keeps the gradients and moves not
 from __future__ import annotations
 
 import contextlib
-import linecache
-import re
-import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,34 +16,9 @@ import keras
 import numpy as np
 
 from lossdoctor import _keras, trees
+from lossdoctor.exam.errors import describe_error, user_line
+from lossdoctor.exam.setup import Setup
 from lossdoctor.types import Gradient, LossCall, Outcome, Run, Spec, Tail, Tree
-
-# Values dumped into an error message: arrays are never shown, their shapes are.
-_TENSORS = re.compile(r"<tf\.Tensor: shape=(\([^)]*\)), dtype=\w+, numpy=.*?>", re.DOTALL)
-_ARRAYS = re.compile(r"(?:Array\()?\[[-+\d.eEna,\s\[\]]{8,}\](?:, dtype=\w+\))?")
-
-
-@dataclass(frozen=True, eq=False)
-class Setup:
-    """One case as the stand-in runs it: NumPy arrays (or Python scalars, None) in the trees.
-
-    `starts` are the variables' values, one an output leaf (Keras's flat order), shaped like the
-    tail's start; `masks` boolean arrays or None; `x_rows` the sizes of axis 0 of x's leaves.
-    """
-
-    outputs: Tree
-    output_names: tuple[str, ...] | None
-    starts: tuple[np.ndarray, ...]
-    tails: tuple[Tail | None, ...]
-    masks: tuple[np.ndarray | None, ...]
-    y: Tree
-    sample_weight: Tree
-    x_rows: tuple[int, ...]
-    loss: Tree
-    loss_weights: Tree = None
-    metrics: Tree = None
-    weighted_metrics: Tree = None
-    run_eagerly: bool = False
 
 
 @dataclass(eq=False)
@@ -219,7 +191,7 @@ def _run(setup: Setup, method: str, eager: bool) -> Run:
                 calls=_facts(log, setup),
                 stage=stage,
                 failed_call=len(log.calls) - 1 if stage == "loss" else None,
-                error_at=_user_line(error),
+                error_at=user_line(error),
             )
         if not eager:
             return Run(Outcome("ok", loss=value), _facts(log, setup))
@@ -385,28 +357,6 @@ def _gradient(path: str, start: np.ndarray, gradient: Any) -> Gradient:
     )
 
 
-def describe_error(error: BaseException) -> str:
-    """ "ValueError: first paragraph", without the backend's op dump, at most 600 characters."""
-    text = " ".join(str(error).split("\n\n")[0].split()) or "no message"
-    text = text[1:-1] if isinstance(error, KeyError) and text[0] in "\"'" else text
-    text = text.split("{{function_node")[-1].split("}} ")[-1] if "{{function_node" in text else text
-    text = _ARRAYS.sub("[...]", _TENSORS.sub(r"<tensor \1>", text.split(" [Op:")[0]))
-    return f"{type(error).__name__}: {text if len(text) <= 600 else text[:597] + '...'}"
-
-
-def _user_line(error: BaseException) -> str | None:
-    """ "file:line: source" of the innermost frame that is neither ours, Keras's, nor a backend's."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        parts = frame.filename.replace("\\", "/")
-        if "site-packages" in parts or "dist-packages" in parts or "/lossdoctor/" in parts or parts.startswith("<"):
-            continue
-        if "/lib/python" in parts:
-            continue
-        line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
-        return f"{frame.filename}:{frame.lineno}: {line}"
-    return None
-
-
 def scalar(value: Any) -> float | None:
     """A Python float of a 0-d value, else None (NaN and infinity are kept)."""
     array = _numpy(value)
@@ -448,27 +398,3 @@ def direct(loss: Any, y: Tree, y_pred: Tree) -> Outcome:
         except Exception as error:  # the observation
             return Outcome("raises", error=describe_error(error))
     return Outcome("ok", loss=scalar(value))
-
-
-def tile(setup: Setup, times: int) -> Setup:
-    """The same case with its rows repeated `times` times along axis 0, everywhere alike."""
-
-    def repeat(leaf: Any) -> Any:
-        return np.concatenate([leaf] * times) if isinstance(leaf, np.ndarray) and leaf.ndim else leaf
-
-    return replace(
-        setup,
-        outputs=trees.map_leaves(lambda s: Spec((s.shape[0] * times, *s.shape[1:]), s.dtype), setup.outputs),
-        starts=tuple(repeat(s) for s in setup.starts),
-        masks=tuple(repeat(m) for m in setup.masks),
-        tails=tuple(
-            t and replace(t, start=Spec(((t.start.shape[0] or 0) * times, *t.start.shape[1:]), t.start.dtype))
-            for t in setup.tails
-        ),
-        y=trees.map_leaves(repeat, setup.y),
-        sample_weight=None if setup.sample_weight is None else trees.map_leaves(repeat, setup.sample_weight),
-        x_rows=tuple(n * times for n in setup.x_rows),
-    )
-
-
-__all__: Sequence[str] = ("Setup", "describe_error", "direct", "predictions", "replay", "run", "scalar", "tile")

@@ -1,0 +1,33 @@
+"""What an exception says, in one line, and where in the user's code it came through."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import traceback
+
+# Values dumped into an error message: arrays are never shown, their shapes are.
+_TENSORS = re.compile(r"<tf\.Tensor: shape=(\([^)]*\)), dtype=\w+, numpy=.*?>", re.DOTALL)
+_ARRAYS = re.compile(r"(?:Array\()?\[[-+\d.eEna,\s\[\]]{8,}\](?:, dtype=\w+\))?")
+
+
+def describe_error(error: BaseException) -> str:
+    """ "ValueError: first paragraph", without the backend's op dump, at most 600 characters."""
+    text = " ".join(str(error).split("\n\n")[0].split()) or "no message"
+    text = text[1:-1] if isinstance(error, KeyError) and text[0] in "\"'" else text
+    text = text.split("{{function_node")[-1].split("}} ")[-1] if "{{function_node" in text else text
+    text = _ARRAYS.sub("[...]", _TENSORS.sub(r"<tensor \1>", text.split(" [Op:")[0]))
+    return f"{type(error).__name__}: {text if len(text) <= 600 else text[:597] + '...'}"
+
+
+def user_line(error: BaseException) -> str | None:
+    """ "file:line: source" of the innermost frame that is neither ours, Keras's, nor a backend's."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        parts = frame.filename.replace("\\", "/")
+        if "site-packages" in parts or "dist-packages" in parts or "/lossdoctor/" in parts or parts.startswith("<"):
+            continue
+        if "/lib/python" in parts:
+            continue
+        line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
+        return f"{frame.filename}:{frame.lineno}: {line}"
+    return None

@@ -1,0 +1,113 @@
+"""What a stand-in is made of: NumPy arrays in the case's containers, and seeded plausible predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lossdoctor import trees
+from lossdoctor.types import ArrayRef, Case, Spec, Tail, Tree
+
+SEED = 20373
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """One case as the stand-in runs it: NumPy arrays (or Python scalars, None) in the trees.
+
+    `starts` are the variables' values, one an output leaf (Keras's flat order), shaped like the
+    tail's start; `masks` boolean arrays or None; `x_rows` the sizes of axis 0 of x's leaves.
+    """
+
+    outputs: Tree
+    output_names: tuple[str, ...] | None
+    starts: tuple[np.ndarray, ...]
+    tails: tuple[Tail | None, ...]
+    masks: tuple[np.ndarray | None, ...]
+    y: Tree
+    sample_weight: Tree
+    x_rows: tuple[int, ...]
+    loss: Tree
+    loss_weights: Tree = None
+    metrics: Tree = None
+    weighted_metrics: Tree = None
+    run_eagerly: bool = False
+
+
+def make_setup(case: Case) -> Setup:
+    """The stand-in's arrays: the batch's examined rows, and seeded predictions where none are given."""
+    model, compile_args = case.model, case.compile
+    specs = trees.values(model.outputs)
+    count = len(specs)
+    tails = model.tails or (None,) * count
+    given = None if model.predictions is None else [leaf.rows(case.rows) for leaf in trees.values(model.predictions)]
+    starts = []
+    for i, spec in enumerate(specs):
+        shape = tails[i].start.shape if tails[i] is not None else spec.shape  # type: ignore[union-attr]
+        starts.append(_start(i, shape) if given is None else np.asarray(given[i], dtype="float32"))
+    return Setup(
+        outputs=model.outputs,
+        output_names=model.output_names,
+        starts=tuple(starts),
+        tails=tuple(tails) if given is None else (None,) * count,
+        masks=tuple(_mask(m) for m in (model.masks or (None,) * count)),
+        y=trees.map_leaves(lambda leaf: _array(leaf, case.rows), case.batch.y),
+        sample_weight=None
+        if case.batch.sample_weight is None
+        else trees.map_leaves(lambda leaf: _array(leaf, case.rows), case.batch.sample_weight),
+        x_rows=_x_rows(case),
+        loss=compile_args.loss,
+        loss_weights=compile_args.loss_weights,
+        metrics=compile_args.metrics,
+        weighted_metrics=compile_args.weighted_metrics,
+        run_eagerly=compile_args.run_eagerly,
+    )
+
+
+def _start(number: int, shape: Any) -> np.ndarray:
+    return np.asarray(np.random.default_rng([SEED, number]).normal(size=shape), dtype="float32")
+
+
+def _mask(spec: Any) -> np.ndarray | None:
+    """A plausible mask of the output's mask shape: the last step of every other sample is padding."""
+    if spec is None or any(d is None for d in spec.shape):
+        return None
+    mask = np.ones(spec.shape, dtype=bool)
+    if mask.ndim >= 2 and mask.shape[1] > 1:
+        mask[::2, -1] = False
+    return mask
+
+
+def _array(leaf: Any, rows: int) -> Any:
+    # A copy, so that no two leaves are one object: Keras's pairing is read off the identity of tensors.
+    return np.array(leaf.rows(max(rows, leaf.shape[0] if leaf.shape else 0))) if isinstance(leaf, ArrayRef) else leaf
+
+
+def _x_rows(case: Case) -> tuple[int, ...]:
+    found = tuple(
+        leaf.shape[0] for leaf in trees.values(case.batch.x) if isinstance(leaf, ArrayRef) and len(leaf.shape) > 0
+    )
+    return found or (case.rows,)
+
+
+def tile(setup: Setup, times: int) -> Setup:
+    """The same case with its rows repeated `times` times along axis 0, everywhere alike."""
+
+    def repeat(leaf: Any) -> Any:
+        return np.concatenate([leaf] * times) if isinstance(leaf, np.ndarray) and leaf.ndim else leaf
+
+    return replace(
+        setup,
+        outputs=trees.map_leaves(lambda s: Spec((s.shape[0] * times, *s.shape[1:]), s.dtype), setup.outputs),
+        starts=tuple(repeat(s) for s in setup.starts),
+        masks=tuple(repeat(m) for m in setup.masks),
+        tails=tuple(
+            t and replace(t, start=Spec(((t.start.shape[0] or 0) * times, *t.start.shape[1:]), t.start.dtype))
+            for t in setup.tails
+        ),
+        y=trees.map_leaves(repeat, setup.y),
+        sample_weight=None if setup.sample_weight is None else trees.map_leaves(repeat, setup.sample_weight),
+        x_rows=tuple(n * times for n in setup.x_rows),
+    )

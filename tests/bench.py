@@ -1,0 +1,148 @@
+"""`make bench`: one table, every figure a ratio of medians measured in the same run (machines are shared; seconds are not quoted)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND = str(Path(sys.executable).parent / "lossdoctor")
+REPEATS = 5
+NEEDED_BYTES = 4 << 30
+
+BUILD = """
+import sys, numpy as np, keras
+from keras import layers
+import lossdoctor
+folder, width = sys.argv[1], int(sys.argv[2])
+i = keras.Input((64,), name="features")
+h = layers.Dense(width, activation="relu")(i)
+h = layers.Dense(width, activation="relu")(h)
+model = keras.Model(i, {"zoom": layers.Dense(1)(h), "label": layers.Dense(5, activation="softmax")(h)})
+model.compile("adam", loss={"zoom": "mse", "label": "sparse_categorical_crossentropy"})
+model.save(folder + "/model.keras")
+random = np.random.default_rng(0)
+x = random.normal(size=(32, 64)).astype("float32")
+lossdoctor.save_batch(folder + "/batch.npz", x, {"zoom": x[:, :1], "label": np.arange(32) % 5})
+"""
+LARGE_BATCH = """
+import sys, numpy as np
+rows = (2 << 30) // (64 * 4)
+x = np.zeros((rows, 64), dtype="float32")
+np.savez(sys.argv[1], **{"x": x, "y/zoom": x[:, :1], "y/label": np.zeros(rows, dtype="int64")})
+"""
+PLAIN = """
+import sys, keras, numpy as np
+model = keras.saving.load_model(sys.argv[1])
+data = np.load(sys.argv[2])
+print(model.train_on_batch(data["x"], {"zoom": data["y/zoom"], "label": data["y/label"]}))
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Medians of one command: wall time in seconds and peak resident memory in bytes."""
+
+    seconds: float
+    memory: float
+
+
+def once(command: list[str]) -> Figure:
+    """Run a command to its end. Raises where it fails otherwise than by findings."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"exit code {process.returncode}: {' '.join(command)[:200]}")
+    return Figure(time.perf_counter() - start, usage.ru_maxrss * 1024)
+
+
+def measure(commands: dict[str, list[str]]) -> dict[str, Figure]:
+    """Medians of every command, taken in turns so that a busy minute falls on all of them; one unmeasured turn first."""
+    runs: dict[str, list[Figure]] = {name: [] for name in commands}
+    for turn in range(REPEATS + 1):
+        for name, command in commands.items():
+            figure = once(command)
+            if turn:
+                runs[name].append(figure)
+    return {
+        name: Figure(statistics.median(f.seconds for f in found), statistics.median(f.memory for f in found))
+        for name, found in runs.items()
+    }
+
+
+def main() -> None:
+    """Build the files, measure, print the table."""
+    folder = Path(tempfile.mkdtemp(prefix="lossdoctor-bench-"))
+    try:
+        if shutil.disk_usage(folder).free < NEEDED_BYTES:
+            raise SystemExit(f"the benchmark needs 4 GiB free in {folder.parent}.")
+        figures = measure(_commands(folder))
+    finally:
+        shutil.rmtree(folder)
+    _print(figures)
+
+
+def _commands(folder: Path) -> dict[str, list[str]]:
+    small, large = folder / "small", folder / "large"
+    for place, width in ((small, 64), (large, 9400)):
+        place.mkdir()
+        subprocess.run([sys.executable, "-c", BUILD, str(place), str(width)], check=True, capture_output=True)
+    print(f"model files: {_size(small / 'model.keras')} and {_size(large / 'model.keras')}", flush=True)
+    subprocess.run([sys.executable, "-c", LARGE_BATCH, str(large / "data.npz")], check=True)
+    print(f"batch files: {_size(small / 'batch.npz')} and {_size(large / 'data.npz')}", flush=True)
+
+    def check(model: Path, batch: Path) -> list[str]:
+        return [COMMAND, "check", str(model / "model.keras"), str(batch)]
+
+    return {
+        "import keras": [sys.executable, "-c", "import keras"],
+        "check small": check(small, small / "batch.npz"),
+        "check large model": check(large, large / "batch.npz"),
+        "check large batch": check(small, large / "data.npz"),
+        "plain script": [sys.executable, "-c", PLAIN, str(large / "model.keras"), str(large / "batch.npz")],
+        "help": [COMMAND, "--help"],
+    }
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+def _print(found: dict[str, Figure]) -> None:
+    def ratio(a: str, b: str, of: Callable[[Figure], float] = lambda f: f.seconds) -> float:
+        return of(found[a]) / of(found[b])
+
+    def memory(f: Figure) -> float:
+        return f.memory
+
+    rows = [
+        ("check, small model / import keras, time", ratio("check small", "import keras"), "<=", 1.25),
+        ("check, large model / small model, time", ratio("check large model", "check small"), "<=", 1.15),
+        (
+            "check, large model / small model, peak memory",
+            ratio("check large model", "check small", memory),
+            "<=",
+            1.15,
+        ),
+        ("load_model + train_on_batch / check, large model", ratio("plain script", "check large model"), ">=", 2.0),
+        ("check, 2 GB batch / small batch, time", ratio("check large batch", "check small"), "<=", 1.3),
+        ("check, 2 GB batch / small batch, peak memory", ratio("check large batch", "check small", memory), "<=", 1.3),
+        ("lossdoctor --help, seconds", found["help"].seconds, "<=", 0.25),
+    ]
+    print(f"\n{'figure':<52}{'measured':>9}   {'to reach':>8}")
+    for name, value, sign, goal in rows:
+        reached = value <= goal if sign == "<=" else value >= goal
+        print(f"{name:<52}{value:>9.2f}   {sign} {goal:<5} {'reached' if reached else 'MISSED'}")
+
+
+if __name__ == "__main__":
+    main()
