@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What is also run on the JAX backend: all that asks Keras.
+ON_JAX := tests/exam tests/rules tests/test_broken.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
@@ -14,6 +16,7 @@ demo: $(STAMP)
 
 test: lint types
 	$(BIN)/python -m pytest -n 2
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 $(ON_JAX)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -181,8 +181,10 @@ def inputs(model: Any) -> Tree:
 
 def _input_spec(tensor: Any) -> InputSpec:
     operation = tensor._keras_history.operation
+    # An Input without a name has a tensor that is only numbered; its layer's name is what Keras shows.
+    name = operation.name if str(tensor.name).startswith("keras_tensor") else tensor.name
     return InputSpec(
-        name=str(tensor.name),
+        name=str(name),
         shape=tuple(tensor.shape),
         dtype=str(tensor.dtype),
         optional=bool(getattr(operation, "optional", False)),

@@ -93,7 +93,7 @@ def main() -> None:
 
 def _commands(folder: Path) -> dict[str, list[str]]:
     small, large = folder / "small", folder / "large"
-    for place, width in ((small, 64), (large, 9400)):
+    for place, width in ((small, 64), (large, 13200)):
         place.mkdir()
         subprocess.run([sys.executable, "-c", BUILD, str(place), str(width)], check=True, capture_output=True)
     print(f"model files: {_size(small / 'model.keras')} and {_size(large / 'model.keras')}", flush=True)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import linecache
 import re
 import traceback
+from pathlib import Path
 
 # Values dumped into an error message: arrays are never shown, their shapes are.
 _TENSORS = re.compile(r"<tf\.Tensor: shape=(\([^)]*\)), dtype=\w+, numpy=.*?>", re.DOTALL)
+_OURS = str(Path(__file__).parent.parent).replace("\\", "/") + "/"
+_NODE = re.compile(r"\n([^\n]+)\n\s*\[\[\{\{node")
 _ARRAYS = re.compile(r"(?:Array\()?\[[-+\d.eEna,\s\[\]]{8,}\](?:, dtype=\w+\))?")
 
 
 def describe_error(error: BaseException) -> str:
     """ "ValueError: first paragraph", without the backend's op dump, at most 600 characters."""
-    text = " ".join(str(error).split("\n\n")[0].split()) or "no message"
+    # A compiled TensorFlow step puts the message last, before the node that failed.
+    node = _NODE.search(str(error))
+    text = " ".join((node.group(1) if node else str(error).split("\n\n")[0]).split()) or "no message"
     text = text[1:-1] if isinstance(error, KeyError) and text[0] in "\"'" else text
     text = text.split("{{function_node")[-1].split("}} ")[-1] if "{{function_node" in text else text
     text = _ARRAYS.sub("[...]", _TENSORS.sub(r"<tensor \1>", text.split(" [Op:")[0]))
@@ -24,9 +29,9 @@ def user_line(error: BaseException) -> str | None:
     """ "file:line: source" of the innermost frame that is neither ours, Keras's, nor a backend's."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         parts = frame.filename.replace("\\", "/")
-        if "site-packages" in parts or "dist-packages" in parts or "/lossdoctor/" in parts or parts.startswith("<"):
-            continue
-        if "/lib/python" in parts:
+        if parts.startswith(("<", _OURS)) or any(
+            name in parts for name in ("site-packages", "dist-packages", "/lib/python")
+        ):
             continue
         line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
         return f"{frame.filename}:{frame.lineno}: {line}"

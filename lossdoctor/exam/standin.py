@@ -74,11 +74,13 @@ class _Recorder(keras.optimizers.Optimizer):
     """Keeps the gradients of the last step and moves no variable."""
 
     def __init__(self) -> None:
-        super().__init__(learning_rate=0.0)
+        super().__init__(learning_rate=0.0, name="recorder")
         self.gradients: list[Any] = []
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         self.gradients = list(grads)
+        if all(gradient is None for gradient in self.gradients):
+            super().apply(grads, trainable_variables)  # Keras's own answer to a loss that reaches nothing
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         return None

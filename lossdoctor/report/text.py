@@ -102,7 +102,7 @@ def _outcomes(report: ReportData) -> Iterator[Text]:
 
 def _said(outcome: Outcome) -> list[tuple[str, str]]:
     if outcome.status == "ok":
-        loss = "" if outcome.loss is None else f"  loss {outcome.loss:.6g}"
+        loss = "" if outcome.loss is None else f"  loss {outcome.loss:.5g}"
         return [("works", "green"), (loss, "")]
     if outcome.status == "raises":
         return [("raises", "red"), (f"  {_short(outcome.error or '', 160)}", "dim")]
@@ -151,7 +151,7 @@ def _evidence(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _value(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.5g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_value(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):

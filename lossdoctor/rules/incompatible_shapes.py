@@ -32,7 +32,8 @@ def check(exam: Exam) -> Iterator[Finding]:
     if not call.builtin or call.subtree or call.targets[0] is None or len(call.targets) != 1:
         return
     target, output = call.target_shapes[0], call.output_shapes[0]
-    if len(target) != len(output) or (target == output and call.sample_weight_shape is not None):
+    # Equal shapes are wrong only for class numbers; otherwise the weights or the containers are to blame.
+    if len(target) != len(output) or (target == output and "sparse" not in call.label):
         return
     where = (str(call.targets[0]), str(call.outputs[0]))
     yield RULE.finding(

@@ -57,7 +57,7 @@ def unexplained(exam: Exam) -> Finding:
         "data": "before any loss was reached",
         "dispatch": "while Keras paired targets, outputs and losses",
         "loss": "inside a loss",
-        "gradient": "after the losses had returned",
+        "gradient": "in the train step",
         "metrics": "because of the metrics; without them it works",
     }.get(exam.fit.stage or "", "")
     return RULE.finding(

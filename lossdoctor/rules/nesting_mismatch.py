@@ -29,7 +29,10 @@ from lossdoctor.types import Exam, Finding, Tree
 def check(exam: Exam) -> Iterator[Finding]:
     """A leaf on one side where the other has a subtree, or a flat tree for a nested one."""
     outputs, y = exam.case.model.outputs, exam.case.batch.y
-    if trees.is_leaf(outputs) or trees.is_leaf(y) or y is None:
+    if trees.is_leaf(y):
+        return
+    if trees.is_leaf(outputs):
+        yield from _for_one_array(exam)
         return
     where = _nested_against_flat(outputs, y)
     if where is None:
@@ -58,6 +61,25 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence={"crossed pairs": len(crossed)},
             fixes=(fix,),
         )
+
+
+def _for_one_array(exam: Exam) -> Iterator[Finding]:
+    """Targets in a container for a model that returns one array, where fit raises for it (a wrong number is LD103's)."""
+    y = exam.case.batch.y
+    leaves = [path for path, _ in trees.leaves("y", y)]
+    if not (shared.raised_in_dispatch(exam) or shared.raised_on_strings(exam)) or (
+        len(leaves) != 1 and not isinstance(y, dict)
+    ):
+        return
+    fixes = (Fix("give the target itself", "batch", "safe", f"y = {leaves[0]}"),) if len(leaves) == 1 else ()
+    yield RULE.finding(
+        "error",
+        "raises",
+        f"y is a {trees.container(y)} where the model returns one array, and fit raises.",
+        where=("y",),
+        evidence={"targets": leaves[:12], "error": shared.error(exam)},
+        fixes=fixes or (Fix("give one array as the target", "batch", "manual"),),
+    )
 
 
 def _nested_against_flat(outputs: Tree, y: Tree) -> str | None:
@@ -124,6 +146,12 @@ RULE = Rule(
             "error",
         ),
         Example("nested lists for nested dicts", _MODEL + "y = [[bbox, confidence], cls]\n", "error"),
+        Example(
+            "a dict for one output",
+            'i = keras.Input((4,))\nmodel = keras.Model(i, layers.Dense(1, name="score")(i))\nmodel.compile(loss="mse")\n'
+            'x, y = np.ones((8, 4)), {"score": np.ones((8, 1))}\n',
+            "error",
+        ),
     ),
     good=(
         Example(

@@ -33,7 +33,20 @@ def check(exam: Exam) -> Iterator[Finding]:
         target, output = call.target_shapes[0], call.output_shapes[0]
         if not target or call.targets[0] is None or (output and target[0] != output[0] and len(target) == len(output)):
             continue  # numbers and single rows have no samples axis of their own: LD304
-        yield _finding(call, found, target, output)
+        if not _only_crossed(exam, call):
+            yield _finding(call, found, target, output)
+
+
+def _only_crossed(exam: Exam, call: LossCall) -> bool:
+    """True where the shapes agree once the targets are paired as declared: the pairing is the cause, and LD203 says so."""
+    declared = exam.declared
+    if (
+        declared is None
+        or declared.run.outcome.status != "ok"
+        or declared.targets.get(str(call.outputs[0])) == call.targets[0]
+    ):
+        return False
+    return any(c.outputs == call.outputs and c.target_shapes == c.output_shapes for c in declared.run.calls)
 
 
 def _finding(call: LossCall, found: Broadcast, target: tuple[int, ...], output: tuple[int, ...]) -> Finding:

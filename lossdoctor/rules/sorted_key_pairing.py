@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from lossdoctor import trees
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Declared, Exam, Finding
+from lossdoctor.types import Declared, Exam, Finding, Run
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -36,7 +36,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         for _, output, target in shared.pairs(exam)
         if target is not None and output in declared.targets and target != declared.targets[output]
     ]
-    if crossed and not shared.raises(exam) and declared.run.outcome.status == "ok":
+    fits_as_declared = declared.run.outcome.status == "ok" and _misfits(declared.run) <= _misfits(exam.run)
+    if crossed and not shared.raises(exam) and fits_as_declared:
         yield _swapped(exam, declared, crossed, fix)
     elif crossed and not shared.raises(exam):
         yield _sorted_on_purpose(exam, crossed, fix)
@@ -62,6 +63,11 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
 
 
+def _misfits(run: Run) -> int:
+    """How many targets have another shape than their output."""
+    return sum(c.target_shapes != c.output_shapes for c in run.calls)
+
+
 def _swapped(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]], fix: Fix) -> Finding:
     output, target, meant = crossed[0]
     as_is, as_declared = exam.run.outcome.loss, declared.run.outcome.loss
@@ -85,8 +91,8 @@ def _sorted_on_purpose(exam: Exam, crossed: list[tuple[str, str, str]], fix: Fix
     return RULE.finding(
         "info",
         "note",
-        "y is positional and only fits the outputs in sorted-key order, which is how Keras pairs them; in the declared "
-        "order the shapes do not fit.",
+        "y is positional and fits the outputs in sorted-key order, which is how Keras pairs them; in the declared "
+        "order the shapes fit worse.",
         where=tuple(o for o, _, _ in crossed),
         evidence={f"{o} gets": t for o, t, _ in crossed},
         fixes=(fix,),
@@ -139,5 +145,12 @@ RULE = Rule(
             "info",
         ),
     ),
-    good=(Example("targets by name", _MODEL + 'y = {"z": z, "a": a}\n'),),
+    good=(
+        Example("targets by name", _MODEL + 'y = {"z": z, "a": a}\n'),
+        Example(
+            "sorted on purpose, which the shapes show",
+            _MODEL.replace('"a": layers.Dense(1)', '"a": layers.Dense(3)')
+            + "y = [np.zeros((8, 3)), np.ones((8, 1))]\n",
+        ),
+    ),
 )
