@@ -22,7 +22,7 @@ def import_keras_quietly() -> Any:
         try:
             with _redirected(2, noise.fileno()):
                 import keras
-        except BaseException:
+        except Exception:
             noise.seek(0)
             sys.stderr.write(noise.read().decode("utf-8", "replace"))
             raise

@@ -163,3 +163,13 @@ def test_findings_can_be_raised() -> None:
         report.raise_for_findings()
     assert raised.value.report is report and "LD203" in str(report)
     lossdoctor.check(two(), (normal(N, 4), {"z": normal(N, 1), "a": normal(N, 1)})).raise_for_findings("info")
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="only TensorFlow has scope names")
+def test_a_name_that_tensorflow_refuses_is_not_blamed_on_the_targets() -> None:
+    model = made(lambda i: {"größe": dense(1)(i), "alter": dense(1)(i)}, loss="mse")
+    batch = (normal(N, 4), [normal(N, 1), normal(N, 1)])
+    report = lossdoctor.check(model, batch)
+    errors = [f for f in report.findings if f.severity == "error"]
+    assert [f.code for f in errors] == ["LD804"] and "scope name" in errors[0].message
+    agree_with_keras(model, batch, report)

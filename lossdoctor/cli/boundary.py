@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 OK, FOUND, UNREADABLE, BUG, INTERRUPTED = 0, 1, 2, 3, 130
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
 class Stop(Exception):
@@ -28,8 +31,7 @@ def boundary() -> Iterator[None]:
     except KeyboardInterrupt:
         raise Stop(INTERRUPTED) from None
     except BrokenPipeError:
-        # The reader has gone; writing the rest, even at exit, would raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         raise Stop(OK) from None
     except Exception as error:
         if os.environ.get("LOSSDOCTOR_DEBUG") == "1":
@@ -38,9 +40,34 @@ def boundary() -> Iterator[None]:
             traceback.print_exc()
         if type(error).__name__ == "CaseError":
             raise Stop(UNREADABLE, str(error)) from None
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _discard_output()
+            raise Stop(
+                UNREADABLE, f"the output cannot be written ({error.strerror}); make room and run it again."
+            ) from None
         text = str(error).splitlines()[0][:300] if str(error) else ""
         raise Stop(
             BUG,
             f"this is a bug in lossdoctor ({type(error).__name__}: {text}); please report it with the command you ran "
             "(LOSSDOCTOR_DEBUG=1 shows the traceback).",
         ) from None
+
+
+def open_streams() -> None:
+    """Give a closed stdin, stdout or stderr the null device, and let no character that a terminal lacks be an error.
+
+    Otherwise the next file that is opened takes the free descriptor, and what is meant for it lands there.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
+            setattr(sys, name, open(descriptor, "r" if descriptor == 0 else "w", closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    # What could not be written stays in the buffer; at exit it would raise once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -113,8 +113,7 @@ def _write(report: ReportData, format: Format, output: Path | None, *, verbose: 
 
         text = json.render(report)
         if output is None:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            typer.echo(text.encode(), nl=False)  # JSON is UTF-8, whatever the terminal's encoding
     else:
         from lossdoctor.report import text as renderer
 

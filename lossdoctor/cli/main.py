@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lossdoctor.cli import check, demo, rule
-from lossdoctor.cli.boundary import Stop
+from lossdoctor.cli.boundary import Stop, boundary, open_streams
 
 app = typer.Typer(
     name="lossdoctor",
@@ -45,8 +45,10 @@ app.command("demo")(demo.demo)
 
 def run() -> None:
     """The `lossdoctor` command. Exits 0, 1 (findings), 2 (unreadable case or usage), 3 (a bug of ours)."""
+    open_streams()
     try:
-        app()
+        with boundary():
+            app()
     except Stop as stop:
         if str(stop):
             print(f"lossdoctor: {stop}", file=sys.stderr)

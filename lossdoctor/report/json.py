@@ -16,7 +16,9 @@ SCHEMA_VERSION = 1
 
 def render(report: ReportData) -> str:
     """The document as text: two spaces of indentation, a newline at the end, the same bytes for the same report."""
-    return json.dumps(to_document(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(to_document(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # Half a surrogate pair has no place in UTF-8; Python's escape of it is JSON's as well.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def to_document(report: ReportData) -> dict[str, Any]:

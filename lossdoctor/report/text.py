@@ -13,6 +13,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from lossdoctor.report.printable import printable
 from lossdoctor.types import Finding, Fix, Outcome, Pair, ReportData, Severity
 
 _STYLE: dict[Severity, str] = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
@@ -29,19 +30,19 @@ _FEW = 6
 
 def render(report: ReportData, console: Console, *, verbose: bool = False, quiet: bool = False) -> None:
     """Print `report` on `console`. `quiet`: the findings only; `verbose`: all evidence, all notes."""
+    report = printable(report)
     plain = not console.encoding.lower().startswith("utf")
     if not quiet:
         _pairing(report, console, plain)
         console.print(Text(_HEADLINE[report.verdict], style=_VERDICT_STYLE[report.verdict]))
-        for line in _outcomes(report):
-            console.print(line, soft_wrap=True)
+        _outcomes(report, console)
     for finding in report.findings:
         console.print()
         _finding(finding, console, verbose, plain)
     if not quiet:
         _unchecked(report, console)
         console.print()
-        console.print(Text(_summary(report)), soft_wrap=True)
+        _block(console, _summary(report), 0)
 
 
 def _pairing(report: ReportData, console: Console, plain: bool) -> None:
@@ -50,13 +51,12 @@ def _pairing(report: ReportData, console: Console, plain: bool) -> None:
         console.print()
         return
     crossed = {path for f in report.findings if f.severity == "error" for path in f.where}
-    weighted = any(pair.weight != 1.0 for pair in report.pairs)
     table = Table(box=ASCII if plain else SIMPLE_HEAD, pad_edge=False, title=None, header_style="bold")
-    for column in ("output", "target", "loss", *(("weight",) if weighted else ()), "shapes", "value"):
+    for column in ("output", "target", "loss", "weight", "shapes", "value"):
         table.add_column(column, justify="right" if column in ("weight", "value") else "left", overflow="fold")
     for pair in report.pairs:
         style = "red" if {pair.output, pair.target} & crossed else ""
-        table.add_row(*(Text(cell, style=style) for cell in _cells(pair, weighted)))
+        table.add_row(*(Text(cell, style=style) for cell in _cells(pair)))
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
@@ -67,12 +67,11 @@ def _pairing(report: ReportData, console: Console, plain: bool) -> None:
         console.print()
 
 
-def _cells(pair: Pair, weighted: bool) -> list[str]:
+def _cells(pair: Pair) -> list[str]:
     output, target = _shape(pair.output_shape), "?" if pair.target_shape is None else _shape(pair.target_shape)
     shapes = output if output == target else f"{output} / {target}"
     value = "" if pair.value is None else f"{pair.value:.4g}"
-    weight = [f"{pair.weight:g}"] if weighted else []
-    return [pair.output, pair.target or "(none of y)", pair.loss, *weight, shapes, value]
+    return [pair.output, pair.target or "(none of y)", pair.loss, f"{pair.weight:g}", shapes, value]
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -93,20 +92,22 @@ def _why_no_pairs(report: ReportData) -> str:
     return "Keras raises before any loss is called"
 
 
-def _outcomes(report: ReportData) -> Iterator[Text]:
+def _outcomes(report: ReportData, console: Console) -> None:
     for name in ("fit", "train_on_batch", "direct"):
         outcome = report.outcomes[name]
         label = "loss(y, y_pred)" if name == "direct" else name
-        yield Text.assemble((f"  {label:<16}", ""), *_said(outcome))
+        word, style, detail = _said(outcome)
+        console.print(Text.assemble(f"  {label:<16}", (word, style), f"  {detail}" if 0 < len(detail) < 30 else ""))
+        if len(detail) >= 30:
+            _block(console, detail, 4, "dim")
 
 
-def _said(outcome: Outcome) -> list[tuple[str, str]]:
+def _said(outcome: Outcome) -> tuple[str, str, str]:
     if outcome.status == "ok":
-        loss = "" if outcome.loss is None else f"  loss {outcome.loss:.5g}"
-        return [("works", "green"), (loss, "")]
+        return "works", "green", "" if outcome.loss is None else f"loss {outcome.loss:.5g}"
     if outcome.status == "raises":
-        return [("raises", "red"), (f"  {_short(outcome.error or '', 160)}", "dim")]
-    return [("not run", "dim"), (f"  {outcome.reason}", "dim")]
+        return "raises", "red", _short(outcome.error or "", 200)
+    return "not run", "dim", outcome.reason or ""
 
 
 def _finding(finding: Finding, console: Console, verbose: bool, plain: bool) -> None:
@@ -126,7 +127,7 @@ def _finding(finding: Finding, console: Console, verbose: bool, plain: bool) -> 
 
 
 def _fix(fix: Fix, console: Console, plain: bool) -> None:
-    grade = {"safe": "", "review": " (changes numbers)", "manual": ""}[fix.grade]
+    grade = {"safe": "", "review": " (changes numbers)", "manual": " (by hand)"}[fix.grade]
     verified = ", verified" if fix.verified else ""
     arrow = "->" if plain else "→"
     _block(console, f"{arrow} {fix.title}{grade}{verified}", 2, "bold green")

@@ -41,7 +41,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         yield _swapped(exam, declared, crossed, fix)
     elif crossed and not shared.raises(exam):
         yield _sorted_on_purpose(exam, crossed, fix)
-    elif shared.raises(exam) and declared.run.outcome.status == "ok" and _order_differs(exam):
+    elif _order_to_blame(exam) and declared.run.outcome.status == "ok" and _order_differs(exam):
         yield RULE.finding(
             "error",
             "raises",
@@ -97,6 +97,10 @@ def _sorted_on_purpose(exam: Exam, crossed: list[tuple[str, str, str]], fix: Fix
         evidence={f"{o} gets": t for o, t, _ in crossed},
         fixes=(fix,),
     )
+
+
+def _order_to_blame(exam: Exam) -> bool:
+    return shared.raised_in_dispatch(exam) or exam.fit.stage == "loss"
 
 
 def _order_differs(exam: Exam) -> bool:

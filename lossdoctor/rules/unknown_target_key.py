@@ -40,7 +40,12 @@ def key_nodes(exam: Exam) -> Iterator[tuple[str, tuple[str, ...], dict[str, obje
     for path, output, given in shared.nodes("y", outputs, y):
         if isinstance(given, dict) and isinstance(output, dict):
             yield path, tuple(output), given
-        elif isinstance(given, dict) and path == "y" and exam.case.model.output_names:
+        elif (
+            isinstance(given, dict)
+            and path == "y"
+            and isinstance(output, list | tuple)
+            and exam.case.model.output_names
+        ):
             yield path, exam.case.model.output_names, given
 
 

@@ -28,9 +28,14 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **environment},
+        env={**_environment(), **environment},
         timeout=120,
     )
+
+
+def _environment() -> dict[str, str]:
+    """Without what importing JAX in this process has set: a user's shell has none of it."""
+    return {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
 
 
 def call(capfd: Any, *arguments: str) -> tuple[int, str, str]:
