@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -27,6 +28,19 @@ def import_keras_quietly() -> Any:
             sys.stderr.write(noise.read().decode("utf-8", "replace"))
             raise
     return keras
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection inside: walking the half million objects of TensorFlow again and again takes longer than a
+    whole check (measured: a sixth of `import keras`). For a process that ends with its report."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -157,6 +157,20 @@ def test_20654_repaired(capfd: Any, model: str, batch: str) -> None:
         assert live.test_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(meant, rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["function", "subclass"])
+def test_20654_the_regrouping_of_the_report_repairs_it(name: str) -> None:
+    model, x, y = load("keras_20654", f"{name}.keras", "batch.npz")
+    finding = next(f for f in lossdoctor.check(model, (x, y)).findings if f.code == "LD801")
+    losses = importlib.import_module("losses")  # registered by --objects
+    namespace = {**vars(losses), "keras": keras, "model": model, "y": y}
+    exec(finding.fixes[1].code, namespace)
+    repaired, targets = namespace["model"], namespace["y"]
+    assert lossdoctor.check(repaired, (x, targets)).data.verdict == "clean"
+    outputs = model.predict(x, verbose=0)
+    meant = sum(mse(t, o) for t, o in zip(y, outputs, strict=True))
+    assert repaired.test_on_batch(x, targets, return_dict=True)["loss"] == pytest.approx(meant, rel=1e-5)
+
+
 def test_20654_without_source_the_gradient_tells() -> None:
     """A Loss subclass that hands on to another function: its own body indexes nothing."""
     model, x, y = load("keras_20654", "function.keras", "batch.npz")

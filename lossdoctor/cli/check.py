@@ -92,14 +92,14 @@ def check(
 def examine_quietly(model: str, batch: str | None, **options: object) -> ReportData:
     """The report of one case; a spinner on a terminal's stderr, nothing on stdout."""
     from lossdoctor.doctor import examine
-    from lossdoctor.quiet import captured_output
+    from lossdoctor.quiet import captured_output, uncollected
 
     if not sys.stderr.isatty():
-        with captured_output():
+        with captured_output(), uncollected():
             return examine(model, batch, **options)  # type: ignore[arg-type]
     from rich.console import Console
 
-    with captured_output(), Console(stderr=True).status("reading the model and the batch") as status:
+    with captured_output(), uncollected(), Console(stderr=True).status("reading the model and the batch") as status:
         return examine(model, batch, progress=status.update, **options)  # type: ignore[arg-type]
 
 

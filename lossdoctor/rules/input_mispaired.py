@@ -11,7 +11,7 @@ Give x exactly the inputs' names, no key more; or a list in the inputs' order.
 
 ## Measured
 Keras 3.15.1, TensorFlow: inputs `{"z", "a"}`, x with one key too many: a warning on stderr, and the inputs are dealt out in sorted order.
-A list for dict inputs that are not declared in sorted order raises; in 3.4 to 3.8 it is silently sorted.
+A list for dict inputs that are not declared in sorted order raises ("The structure of `inputs` doesn't match"), on JAX too.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lossdoctor import near, trees
+from lossdoctor import near
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Exam, Finding, Tree
@@ -101,7 +101,7 @@ def _nested(loss: dict[str, Any]) -> str:
         node = tree
         for step in key.split("."):
             node = node.setdefault(step, {})
-        node[""] = _name(value)
+        node[""] = shared.loss_code(value)
     return _write(tree)
 
 
@@ -109,14 +109,6 @@ def _write(node: dict[str, Any]) -> str:
     own, parts = node.get(""), {k: v for k, v in node.items() if k}
     inner = "{" + ", ".join(f"{k!r}: {_write(v)}" for k, v in parts.items()) + "}"
     return inner if own is None else (f"[{own}, {inner}]" if parts else own)
-
-
-def _name(loss: Any) -> str:
-    if isinstance(loss, str):
-        return repr(loss)
-    if not trees.is_leaf(loss):
-        return "..."
-    return str(getattr(loss, "__name__", None) or f"{type(loss).__name__}()")
 
 
 _MODEL = """\

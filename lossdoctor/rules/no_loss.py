@@ -9,8 +9,8 @@ There is nothing to examine but the inputs. `fit` raises, unless the model overr
 Compile the model before saving it, or name the loss: `--loss mse`.
 
 ## Measured
-Keras 3.15.1, TensorFlow: `fit` without compile raises "You must call `compile()`"; compiled without a loss it raises "No loss to compute". On
-JAX the loss is then 0.
+Keras 3.15.1, TensorFlow: `fit` without compile raises "You must call `compile()`"; compiled without a loss it raises "No loss to compute". On JAX,
+compiled without a loss, `fit` runs and logs a loss of 0.
 """
 
 from __future__ import annotations

@@ -94,6 +94,15 @@ def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
+def loss_code(loss: Any) -> str:
+    """A loss as a user would type it: "'mse'", "my_loss", "MyLoss()"; "..." for a tree."""
+    if isinstance(loss, str):
+        return repr(loss)
+    if not trees.is_leaf(loss):
+        return "..."
+    return str(getattr(loss, "__name__", None) or f"{type(loss).__name__}()")
+
+
 def dict_code(items: Sequence[tuple[str, str]]) -> str:
     """ "{'z': y[0], 'a': y[1]}" of (key, expression) pairs."""
     return "{" + ", ".join(f"{key!r}: {value}" for key, value in items) + "}"

@@ -54,9 +54,7 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 def _spread(exam: Exam) -> str:
     loss, outputs, weights = exam.case.compile.loss, exam.case.model.outputs, exam.case.compile.loss_weights
-    text = (
-        repr(loss) if isinstance(loss, str) else str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss"))
-    )
+    text = shared.loss_code(loss)
     if isinstance(outputs, dict):
         return f"loss={shared.dict_code([(str(k), text) for k in outputs])}, loss_weights={weights!r}"
     return f"loss=[{', '.join([text] * shared.count(outputs))}], loss_weights={weights!r}"

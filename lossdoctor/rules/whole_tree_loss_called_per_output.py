@@ -8,7 +8,7 @@ only the samples whose numbers were taken for output numbers.
 Inside each call `y_pred[0]` is not the first output but the first *sample* of one output. The rest of the batch is never trained, and nothing raises.
 
 ## What to do
-Give each output its own loss; or, for a loss that needs several outputs at once, nest those outputs under one key and put the loss at that key.
+Give each output its own loss; or, for a loss that needs several outputs at once, nest those outputs under one key and put the loss at that key: it then gets them all, and `y_pred[0]` is the first output, as written.
 Subclassing `keras.losses.Loss` changes nothing.
 
 ## Measured
@@ -93,17 +93,11 @@ def _starved_alike(starved: list[Gradient], exam: Exam) -> bool:
 
 def _finding(exam: Exam, uses: Any, impact: str, message: str, evidence: dict[str, Any]) -> Finding:
     outputs = exam.case.model.outputs
-    keys = (
-        [str(k) for k in outputs]
-        if isinstance(outputs, dict)
-        else [f"output_{i}" for i in range(shared.count(outputs))]
-    )
     per_output = (
-        "loss=" + shared.dict_code([(k, "...") for k in keys])
+        f"loss={shared.dict_code([(str(k), '...') for k in outputs])}"
         if isinstance(outputs, dict)
-        else f"loss=[{', '.join('...' for _ in keys)}]"
+        else f"loss=[{', '.join('...' for _ in trees.values(outputs))}]"
     )
-    nested = ", ".join(f"{k!r}: {path}" for k, path in zip(keys, shared.output_paths(exam), strict=False))
     return RULE.finding(
         "error",
         impact,  # type: ignore[arg-type]
@@ -113,10 +107,12 @@ def _finding(exam: Exam, uses: Any, impact: str, message: str, evidence: dict[st
         fixes=(
             Fix("give each output a loss of its own", "compile", "manual", per_output),
             Fix(
-                "or nest the outputs and the targets under one key, and put the loss there (Keras 3.7 and later)",
+                "or nest the outputs and the targets under one key, with the loss at that key (Keras 3.7 and later)",
                 "model",
-                "manual",
-                f'outputs = {{"all": {{{nested.replace("y_pred", "outputs")}}}}}; loss={{"all": {exam.fit.calls[0].label}}}',
+                "review",
+                'model = keras.Model(model.inputs, {"all": model.output})\n'
+                f'model.compile(optimizer=model.optimizer, loss={{"all": {shared.loss_code(exam.case.compile.loss)}}})\n'
+                'y = {"all": y}',
             ),
         ),
     )
