@@ -110,8 +110,8 @@ def _finding(exam: Exam, uses: Any, impact: str, message: str, evidence: dict[st
                 "or nest the outputs and the targets under one key, with the loss at that key (Keras 3.7 and later)",
                 "model",
                 "review",
-                'model = keras.Model(model.inputs, {"all": model.output})\n'
-                f'model.compile(optimizer=model.optimizer, loss={{"all": {shared.loss_code(exam.case.compile.loss)}}})\n'
+                'regrouped = keras.Model(model.inputs, {"all": model.output})\n'
+                f'regrouped.compile(optimizer=model.optimizer, loss={{"all": {shared.loss_code(exam.case.compile.loss)}}})\n'
                 'y = {"all": y}',
             ),
         ),
