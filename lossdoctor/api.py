@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lossdoctor import trees
@@ -18,6 +18,7 @@ from lossdoctor.types import (
     ReportData,
     Severity,
     Tree,
+    at_least,
 )
 
 _UNSET: Any = object()
@@ -28,7 +29,7 @@ class FindingsError(Exception):
 
     def __init__(self, report: Report, at: Severity) -> None:
         self.report = report
-        found = [f for f in report.findings if _at_least(f.severity, at)]
+        found = [f for f in report.findings if at_least(f.severity, at)]
         super().__init__("\n".join(f"{f.severity} {f.code} {f.name}: {f.message}" for f in found))
 
 
@@ -63,7 +64,7 @@ class Report:
         """Raise `FindingsError` where there is a finding of severity `at` or worse ("error", "warning", "info")."""
         if at not in SEVERITIES:
             raise ValueError(f"raise_for_findings takes one of {', '.join(SEVERITIES)}, not {at!r}")
-        if any(_at_least(f.severity, at) for f in self.findings):
+        if any(at_least(f.severity, at) for f in self.findings):
             raise FindingsError(self, at)
 
     def __str__(self) -> str:
@@ -76,10 +77,6 @@ class Report:
         buffer = io.StringIO()
         text.render(self.data, Console(file=buffer, width=100, no_color=True), verbose=False, quiet=False)
         return buffer.getvalue()
-
-
-def _at_least(severity: Severity, at: Severity) -> bool:
-    return SEVERITIES.index(severity) <= SEVERITIES.index(at)
 
 
 def check(
@@ -104,6 +101,7 @@ def check(
 
     Raises `CaseError` for a case that cannot be read.
     """
+    from lossdoctor.case.arguments import override
     from lossdoctor.case.model import describe, from_outputs
     from lossdoctor.case.rows import cut, rows_of
     from lossdoctor.doctor import diagnose
@@ -114,7 +112,8 @@ def check(
     if batch is None:
         raise CaseError("check takes a batch, (x, y) or (x, y, sample_weight); give one.")
     versions = environment()
-    held = cut(_hold(batch), keep=_sizes(outputs))
+    # Given predictions are examined whole: their rows cannot be cut.
+    held = cut(_hold(batch), keep=outputs is not None)
     rows = rows_of(held, outputs)
     if model is not None:
         from lossdoctor import _keras
@@ -122,17 +121,14 @@ def check(
         spec, saved = describe(model, _name(model), held.x, rows), _keras.compile_args(model)
     else:
         spec, saved = from_outputs(outputs, output_names), CompileArgs()
-    arguments = _override(saved, {"loss": loss, "loss_weights": loss_weights, "metrics": metrics})
+    given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}
+    changes = {name: trees.plain(value) for name, value in given.items() if value is not _UNSET}
+    arguments = override(saved, changes, "the call")
     return Report(diagnose(Case(spec, held, arguments, versions, rows), select=select, ignore=ignore))
 
 
 def _name(model: Any) -> str:
     return str(getattr(model, "name", None) or type(model).__name__)
-
-
-def _sizes(outputs: Tree) -> bool:
-    """Given predictions are examined whole: their rows cannot be cut."""
-    return outputs is not None
 
 
 def _hold(batch: Any) -> Batch:
@@ -143,16 +139,6 @@ def _hold(batch: Any) -> Batch:
     if not isinstance(batch, tuple | list):
         batch = next(iter(batch), None)
     return hold_batch(tuple(batch) if isinstance(batch, list) else batch, "the call")
-
-
-def _override(saved: CompileArgs, given: Mapping[str, Any]) -> CompileArgs:
-    """The compile arguments with those that the caller gave; a new loss without weights drops the saved weights."""
-    changes = {name: trees.plain(value) for name, value in given.items() if value is not _UNSET}
-    if not changes:
-        return saved
-    if "loss" in changes:
-        changes = {"loss_weights": None, "metrics": None, "weighted_metrics": None, **changes}
-    return replace(saved, **changes, source="the call")
 
 
 __all__ = ["FindingsError", "Report", "check"]

@@ -7,6 +7,7 @@ from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.types import (
+    SEVERITIES,
     ArrayRef,
     Case,
     CaseError,
@@ -15,13 +16,10 @@ from lossdoctor.types import (
     Finding,
     Pair,
     ReportData,
-    Severity,
     Spec,
     Tree,
     Verdict,
 )
-
-_ORDER: tuple[Severity, ...] = ("error", "warning", "info")
 
 
 def examine(
@@ -82,7 +80,7 @@ def apply_rules(exam: Exam, select: Sequence[str], ignore: Sequence[str]) -> tup
         ran.append(rule.code)
     if exam.fit.outcome.status == "raises" and "LD804" in ran and not any(f.severity == "error" for f in findings):
         findings.append(unexplained(exam))
-    findings.sort(key=lambda f: (_ORDER.index(f.severity), f.code, f.where))
+    findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.code, f.where))
     return tuple(findings), Checks(tuple(ran), skipped, notes(exam))
 
 

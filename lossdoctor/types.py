@@ -22,6 +22,13 @@ FixTarget = Literal["batch", "compile", "model", "loss"]
 Verdict = Literal["clean", "raises", "silent", "risk"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+
+def at_least(severity: str, least: str) -> bool:
+    """True where `severity` is `least` or worse."""
+    return SEVERITIES.index(severity) <= SEVERITIES.index(least)  # type: ignore[arg-type]
+
+
 CATEGORIES = (
     "container",
     "key",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from lossdoctor.near import did_you_mean
-from lossdoctor.types import CaseError, Tree
+from lossdoctor.near import did_you_mean, first_line
+from lossdoctor.types import CaseError, CompileArgs, Tree
 
 _MOST_BYTES = 4 << 20
 
@@ -106,9 +107,8 @@ def _configured(value: dict[str, Any], known: Mapping[str, Any], home: Any, opti
             raise ValueError(f"Keras knows no {value['class_name']}")
         return found
     except Exception as error:  # a class that Keras does not know, or a config that it does not take
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CaseError(
-            f"{option}: {value['class_name']!r} cannot be made ({text[:200]}); check its name and config."
+            f"{option}: {value['class_name']!r} cannot be made ({first_line(error)[:200]}); check its name and config."
         ) from error
 
 
@@ -128,3 +128,11 @@ def check_loss_weights(value: Tree) -> Tree:
     walk(value)
     # Keras takes a float where one number is given (`CompileLoss.__init__`).
     return float(value) if isinstance(value, int) else value
+
+
+def override(saved: CompileArgs, changes: Mapping[str, Any], source: str) -> CompileArgs:
+    """The saved arguments with `changes`; a new loss without weights or metrics drops the saved ones, which were made for the old."""
+    if not changes:
+        return saved
+    dropped = {"loss_weights": None, "metrics": None, "weighted_metrics": None} if "loss" in changes else {}
+    return replace(saved, **{**dropped, **changes}, source=source)

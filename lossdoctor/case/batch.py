@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lossdoctor.case import npz, tree_json
-from lossdoctor.case.references import is_reference, load_reference
+from lossdoctor.case.references import call, is_reference, load_reference
 from lossdoctor.files import write_bytes
-from lossdoctor.near import did_you_mean
+from lossdoctor.near import did_you_mean, first_line
 from lossdoctor.types import ArrayRef, Batch, CaseError, HeldArray, Tree
 
 _ROOTS = ("x", "y", "sample_weight")
@@ -216,7 +216,7 @@ def _hold(node: Any) -> Tree:
 def _first(found: Any, source: str) -> Any:
     """A tuple, what a callable returns, or the first of an iterable of tuples."""
     if callable(found) and not isinstance(found, Iterable):
-        found = _called(found, source)
+        found = call(found, source)
     if isinstance(found, tuple):
         return found
     try:
@@ -226,15 +226,6 @@ def _first(found: Any, source: str) -> Any:
     except Exception as error:  # the user's own iterator
         raise CaseError(
             f"{source} gives no batch ({type(error).__name__}: {error}); it must be or yield (x, y)."
-        ) from error
-
-
-def _called(function: Callable[[], Any], source: str) -> Any:
-    try:
-        return function()
-    except Exception as error:  # the user's own function
-        raise CaseError(
-            f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where."
         ) from error
 
 
@@ -248,8 +239,7 @@ def _saved_dataset(folder: str) -> Batch:
     try:
         data = next(iter(tf.data.Dataset.load(folder)))
     except Exception as error:  # whatever TensorFlow finds wrong with the files
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CaseError(
-            f"{folder} cannot be read as a saved dataset ({text}); save it again with Dataset.save."
+            f"{folder} cannot be read as a saved dataset ({first_line(error)}); save it again with Dataset.save."
         ) from error
     return hold_batch(data if isinstance(data, tuple) else (data,), folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,7 +60,7 @@ def load_case(
     held = cut(whole)
     rows = rows_of(held)
     spec = model.describe(live, source, held.x, rows, unknown=unknown)
-    return Case(spec, held, _override(saved, given, known), versions, rows)
+    return Case(spec, held, arguments.override(saved, _changes(given, known), "the command line"), versions, rows)
 
 
 def _bare(batch: Batch) -> bool:
@@ -87,12 +86,7 @@ def _live(source: str) -> tuple[Any, CompileArgs, tuple[str, ...]]:
 
     found = references.load_reference(source)
     if not isinstance(found, keras.Model) and callable(found):
-        try:
-            found = found()
-        except Exception as error:
-            raise CaseError(
-                f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where."
-            ) from error
+        found = references.call(found, source)
     if not isinstance(found, keras.Model):
         raise CaseError(
             f"{source} is a {type(found).__name__}, not a Keras model; name a model or a function that returns one."
@@ -112,18 +106,13 @@ def _names(live: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return inputs, outputs
 
 
-def _override(saved: CompileArgs, given: Mapping[str, Any], known: Mapping[str, Any]) -> CompileArgs:
-    """The saved arguments with those of the command line; a new loss without weights drops the saved weights."""
+def _changes(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What the command line gave, as `model.compile` takes it."""
     changes: dict[str, Any] = {}
     if given["loss"] is not None:
-        changes = {
-            "loss": arguments.resolve_losses(given["loss"], known),
-            "loss_weights": None,
-            "metrics": None,
-            "weighted_metrics": None,
-        }
+        changes["loss"] = arguments.resolve_losses(given["loss"], known)
     if given["loss_weights"] is not None:
         changes["loss_weights"] = arguments.check_loss_weights(given["loss_weights"])
     if given["metrics"] is not None:
         changes["metrics"] = arguments.resolve_metrics(given["metrics"], known)
-    return replace(saved, **changes, source="the command line") if changes else saved
+    return changes

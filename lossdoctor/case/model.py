@@ -7,6 +7,7 @@ from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.case.archive import foreign_objects
+from lossdoctor.near import first_line
 from lossdoctor.types import ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
 _ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
@@ -100,13 +101,9 @@ def describe(
 
     declared = _keras.inputs(model)
     call_error, said = None, list(notes)
-    specs = x if declared is None else _feed(declared, x, rows)
-    if declared is None:
-        if x is None:
-            raise CaseError(
-                f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch."
-            )
-        specs = trees.map_leaves(_known, x)
+    if declared is None and x is None:
+        raise CaseError(f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch.")
+    specs = trees.map_leaves(_known, x) if declared is None else _feed(declared, x, rows)
     if not model.built:
         model = _copy(model, source)
     fed = specs if declared is None else _feed(declared, x, rows, whole=True)
@@ -115,8 +112,8 @@ def describe(
         outputs, masks = _keras.call_specs(model, fed, trace=fed != specs)
     except Exception as error:
         if declared is None:
-            raise CaseError(f"{source} cannot be called on the batch's x: {_first_line(error)}; check x.") from error
-        call_error = f"{type(error).__name__}: {_first_line(error)}"
+            raise CaseError(f"{source} cannot be called on the batch's x: {first_line(error)}; check x.") from error
+        call_error = f"{type(error).__name__}: {first_line(error)}"
         outputs, masks = _keras.call_specs(model, _feed(declared, None, rows))
     if any(None in (s.shape if s is not None else (None,)) for s in trees.values(outputs)):
         outputs = trees.map_leaves(lambda s: _close(s, rows), outputs)
@@ -143,7 +140,7 @@ def _copy(model: Any, source: str) -> Any:
         return _keras.unbuilt_copy(model)
     except Exception as error:  # the class cannot be made from its own config
         raise CaseError(
-            f"{source} has no weights yet, and a copy to build cannot be made ({_first_line(error)}); call the model "
+            f"{source} has no weights yet, and a copy to build cannot be made ({first_line(error)}); call the model "
             "once on x before checking it."
         ) from error
 
@@ -247,15 +244,9 @@ def _close(spec: Spec, rows: int) -> Spec:
     )
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
-
-
 def _what(error: BaseException) -> str:
     """Keras's first line without its advice and its dump of the config."""
-    return _first_line(error).split(" Full object config")[0].split(". Make sure")[0].rstrip(".")
+    return first_line(error).split(" Full object config")[0].split(". Make sure")[0].rstrip(".")
 
 
 def _unreadable(path: str, error: BaseException) -> str:

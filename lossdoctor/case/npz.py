@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from lossdoctor.near import first_line
 from lossdoctor.types import CaseError
 
 # A .npy header of an array without fields takes under 200 bytes; this leaves room for structured dtypes.
@@ -126,8 +127,9 @@ def _header(stream: IO[bytes], info: zipfile.ZipInfo, file: str, key: str) -> La
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, descr = read(stream, max_header_size=_MOST_HEADER)
     except Exception as error:  # numpy's parser and zlib raise many kinds
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CaseError(f"{file}: {key} has no readable array header ({text}); save the batch again.") from error
+        raise CaseError(
+            f"{file}: {key} has no readable array header ({first_line(error)}); save the batch again."
+        ) from error
     if any(d < 0 for d in shape):
         raise CaseError(f"{file}: {key} has a negative size in its header; save the batch again.")
     offset = stream.tell()

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,6 +38,16 @@ def load_reference(text: str) -> Any:
             raise CaseError(f"{found['where']} has no {step!r}{did_you_mean(step, known)}; name something it defines.")
         value = getattr(value, step)
     return value
+
+
+def call(function: Callable[[], Any], source: str) -> Any:
+    """What the user's function returns. Raises `CaseError` where it raises."""
+    try:
+        return function()
+    except Exception as error:  # the user's own function
+        raise CaseError(
+            f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where."
+        ) from error
 
 
 def import_objects(where: str) -> ModuleType:

@@ -130,5 +130,6 @@ def _write(report: ReportData, format: Format, output: Path | None, *, verbose: 
 
 
 def _found(report: ReportData, least: str) -> bool:
-    order = ("error", "warning", "info")
-    return any(order.index(f.severity) <= order.index(least) for f in report.findings)
+    from lossdoctor.types import at_least
+
+    return any(at_least(f.severity, least) for f in report.findings)

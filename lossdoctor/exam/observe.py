@@ -24,9 +24,11 @@ def examine(case: Case) -> Exam:
     inputs = _inputs(case)
     broken = case.model.call_error or (inputs.error if inputs else None)
     if broken:
-        return _raised_in_model(case, inputs, broken)
+        raised = Run(Outcome("raises", error=broken), stage="model")
+        return _not_run(case, inputs, raised, "the model cannot be called on the batch's x")
     if case.compile.loss is None:
-        return _without_loss(case, inputs)
+        reason = "no loss was compiled"
+        return _not_run(case, inputs, Run(Outcome("skipped", reason=reason)), reason)
     setup = make_setup(case)
     fit = standin.run(setup, "fit")
     replay = standin.replay(setup)
@@ -74,25 +76,9 @@ def _inputs(case: Case) -> InputRun | None:
     return run_inputs(case.model.inputs, case.batch.x)
 
 
-def _raised_in_model(case: Case, inputs: InputRun | None, error: str) -> Exam:
-    run = Run(Outcome("raises", error=error), stage="model")
-    reason = "the model cannot be called on the batch's x"
-    return Exam(
-        case,
-        run,
-        run,
-        Outcome("skipped", reason=reason),
-        inputs,
-        skipped={"targets": reason, "repeats": reason},
-    )
-
-
-def _without_loss(case: Case, inputs: InputRun | None) -> Exam:
-    reason = "no loss was compiled"
-    run = Run(Outcome("skipped", reason=reason))
-    return Exam(
-        case, run, run, Outcome("skipped", reason=reason), inputs, skipped={"targets": reason, "repeats": reason}
-    )
+def _not_run(case: Case, inputs: InputRun | None, run: Run, reason: str) -> Exam:
+    """An exam without a train step: the model could not be called, or there is no loss."""
+    return Exam(case, run, run, Outcome("skipped", reason=reason), inputs, skipped={"repeats": reason})
 
 
 def _direct(setup: Setup) -> Outcome:
@@ -129,8 +115,6 @@ def _declared(case: Case, setup: Setup) -> Declared | None:
         return None
     if loss is setup.loss and weights is not setup.loss_weights and trees.is_leaf(loss):
         weights = setup.loss_weights
-    elif weights is not setup.loss_weights:
-        loss = tied.tie_losses(outputs, loss, names)
     repaired = replace(setup, y=y, loss=loss, loss_weights=weights)
     return Declared(
         targets=tied.by_output(outputs, tied.tie(outputs, tied.paths("y", setup.y), names)),

@@ -53,10 +53,8 @@ def make_setup(case: Case) -> Setup:
         starts=tuple(starts),
         tails=tuple(tails) if given is None else (None,) * count,
         masks=tuple(_mask(m) for m in (model.masks or (None,) * count)),
-        y=trees.map_leaves(lambda leaf: _array(leaf, case.rows), case.batch.y),
-        sample_weight=None
-        if case.batch.sample_weight is None
-        else trees.map_leaves(lambda leaf: _array(leaf, case.rows), case.batch.sample_weight),
+        y=trees.map_leaves(_array, case.batch.y),
+        sample_weight=None if case.batch.sample_weight is None else trees.map_leaves(_array, case.batch.sample_weight),
         x_rows=_x_rows(case),
         loss=compile_args.loss,
         loss_weights=compile_args.loss_weights,
@@ -80,9 +78,9 @@ def _mask(spec: Any) -> np.ndarray | None:
     return mask
 
 
-def _array(leaf: Any, rows: int) -> Any:
+def _array(leaf: Any) -> Any:
     # A copy, so that no two leaves are one object: Keras's pairing is read off the identity of tensors.
-    return np.array(leaf.rows(max(rows, leaf.shape[0] if leaf.shape else 0))) if isinstance(leaf, ArrayRef) else leaf
+    return np.array(leaf.rows(leaf.shape[0] if leaf.shape else 0)) if isinstance(leaf, ArrayRef) else leaf
 
 
 def _x_rows(case: Case) -> tuple[int, ...]:

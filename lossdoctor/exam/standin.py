@@ -187,7 +187,7 @@ def _run(setup: Setup, method: str, eager: bool) -> Run:
             model = _compiled(setup, watch(setup.loss, log), log, eager)
             value = _train(model, setup, method)
         except Exception as error:
-            stage = _stage(log, error)
+            stage = _stage(log)
             return Run(
                 outcome=Outcome("raises", error=describe_error(error)),
                 calls=_facts(log, setup),
@@ -238,30 +238,29 @@ def _fresh(metrics: Tree) -> Tree:
 
 
 def _train(model: Any, setup: Setup, method: str) -> float | None:
-    x = _dummy_x(setup)
-    weights = {} if setup.sample_weight is None else {"sample_weight": setup.sample_weight}
+    data = _data(setup)
     if method == "fit":
-        history = model.fit(x, setup.y, batch_size=max(setup.x_rows), epochs=1, shuffle=False, verbose=0, **weights)
+        history = model.fit(**data, batch_size=max(setup.x_rows), epochs=1, shuffle=False, verbose=0)
         value = history.history.get("loss", [None])[0]
     else:
-        value = model.train_on_batch(x, setup.y, return_dict=True, **weights).get("loss")
+        value = model.train_on_batch(**data, return_dict=True).get("loss")
     return scalar(value)
 
 
-def _dummy_x(setup: Setup) -> Any:
+def _data(setup: Setup) -> dict[str, Any]:
+    """What the trainer is given: an x that only has the right number of rows, and the case's own y and sample_weight."""
     x = [np.zeros((n, 1), dtype="float32") for n in setup.x_rows]
-    return x[0] if len(x) == 1 else x
+    weights = {} if setup.sample_weight is None else {"sample_weight": setup.sample_weight}
+    return {"x": x[0] if len(x) == 1 else x, "y": setup.y, **weights}
 
 
 def _concrete(model: Any, setup: Setup, log: _Log) -> None:
     """Losses traced inside a gradient (JAX) have no values; one eager test step fills them in."""
     if all(_numpy(call.value) is not None for call in log.calls):
         return
-    x = _dummy_x(setup)
-    weights = {} if setup.sample_weight is None else {"sample_weight": setup.sample_weight}
     # Should it raise, the train step still ran: the facts that need values stay unknown.
     with contextlib.suppress(Exception):
-        model.test_on_batch(x, setup.y, **weights)
+        model.test_on_batch(**_data(setup))
 
 
 def _needs_weights(setup: Setup, calls: tuple[LossCall, ...], total: float | None) -> bool:
@@ -287,7 +286,7 @@ def _weights(setup: Setup, count: int) -> list[float]:
     return [0.0 if g is None else float(_numpy(g)) for g in gradients]
 
 
-def _stage(log: _Log, error: BaseException) -> str:
+def _stage(log: _Log) -> str:
     if not log.entered:
         return "data"
     if log.returned:

@@ -110,15 +110,7 @@ def _code(outputs: Tree, y: Tree) -> str:
     by_key = {shared.last_key(path): path for path in flat}
     order = iter(flat)
 
-    def build(path: str, node: Tree) -> str:
-        if trees.is_leaf(node):
-            return by_key.get(shared.last_key(path)) or next(order, "...")
-        parts = [(step, build(path + step, child)) for step, child in trees.children(node)]
-        if isinstance(node, dict):
-            return "{" + ", ".join(f"{step[1:-1]}: {value}" for step, value in parts) + "}"
-        return "[" + ", ".join(value for _, value in parts) + "]"
-
-    return build("y", outputs)
+    return shared.tree_code(outputs, lambda path: by_key.get(shared.last_key(path)) or next(order, "..."))
 
 
 _MODEL = """\

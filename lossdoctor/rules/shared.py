@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lossdoctor import trees
@@ -56,7 +56,7 @@ def last_key(path: str | None) -> str | None:
 
 
 def pairs(exam: Exam) -> Iterator[tuple[LossCall, str, str | None]]:
-    """(call, output path, target path) of every leaf that met a loss whose value counts, under `exam.run`."""
+    """(call, output path, target path) of every output leaf that a loss call met, under `exam.run`."""
     for call in exam.run.calls:
         targets = call.targets if len(call.targets) == len(call.outputs) else (None,) * len(call.outputs)
         for output, target in zip(call.outputs, targets, strict=True):
@@ -101,6 +101,16 @@ def loss_code(loss: Any) -> str:
     if not trees.is_leaf(loss):
         return "..."
     return str(getattr(loss, "__name__", None) or f"{type(loss).__name__}()")
+
+
+def tree_code(outputs: Tree, leaf: Callable[[str], str], path: str = "y_pred") -> str:
+    """Code of a tree nested like the outputs, in the order written; `leaf` gives the expression for an output's path."""
+    if trees.is_leaf(outputs):
+        return leaf(path)
+    parts = [(step, tree_code(node, leaf, path + step)) for step, node in trees.children(outputs)]
+    if isinstance(outputs, dict):
+        return "{" + ", ".join(f"{step[1:-1]}: {value}" for step, value in parts) + "}"
+    return "[" + ", ".join(value for _, value in parts) + "]"
 
 
 def dict_code(items: Sequence[tuple[str, str]]) -> str:

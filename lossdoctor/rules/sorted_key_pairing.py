@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor import trees
+from lossdoctor.exam.declared import sorted_order_differs
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Declared, Exam, Finding, Run
@@ -30,7 +30,12 @@ def check(exam: Exam) -> Iterator[Finding]:
     declared = exam.declared
     if declared is None or "y" not in declared.changed:
         return
-    fix = Fix("name the targets", "batch", "safe", f"y = {_named(exam, declared)}")
+    fix = Fix(
+        "name the targets",
+        "batch",
+        "safe",
+        f"y = {shared.tree_code(exam.case.model.outputs, lambda path: declared.targets.get(path, '...'))}",
+    )
     crossed = [
         (output, target, declared.targets[output])
         for _, output, target in shared.pairs(exam)
@@ -41,7 +46,9 @@ def check(exam: Exam) -> Iterator[Finding]:
         yield _swapped(exam, declared, crossed, fix)
     elif crossed and not shared.raises(exam):
         yield _sorted_on_purpose(exam, crossed, fix)
-    elif _order_to_blame(exam) and declared.run.outcome.status == "ok" and _order_differs(exam):
+    elif (
+        _order_to_blame(exam) and declared.run.outcome.status == "ok" and sorted_order_differs(exam.case.model.outputs)
+    ):
         yield RULE.finding(
             "error",
             "raises",
@@ -101,25 +108,6 @@ def _sorted_on_purpose(exam: Exam, crossed: list[tuple[str, str, str]], fix: Fix
 
 def _order_to_blame(exam: Exam) -> bool:
     return shared.raised_in_dispatch(exam) or exam.fit.stage == "loss"
-
-
-def _order_differs(exam: Exam) -> bool:
-    outputs = exam.case.model.outputs
-    return trees.leaves("", outputs) != trees.declared_leaves("", outputs)
-
-
-def _named(exam: Exam, declared: Declared) -> str:
-    outputs = exam.case.model.outputs
-
-    def build(path: str, node: object) -> str:
-        if trees.is_leaf(node):
-            return declared.targets.get(path, "...")
-        parts = [(step, build(path + step, child)) for step, child in trees.children(node)]
-        if isinstance(node, dict):
-            return "{" + ", ".join(f"{step[1:-1]}: {value}" for step, value in parts) + "}"
-        return "[" + ", ".join(value for _, value in parts) + "]"
-
-    return build("y_pred", outputs)
 
 
 _MODEL = """\
