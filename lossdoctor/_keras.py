@@ -7,9 +7,9 @@ KerasTensor, `_compile_config` and `_inputs_struct` of a model.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 import keras
@@ -17,26 +17,7 @@ from keras.src import backend as _backend
 from keras.src.trainers import compile_utils as _compile_utils
 
 from lossdoctor import trees
-from lossdoctor.types import CompileArgs, InputSpec, Spec, Tail, Tree
-
-# Layers whose output a loss may look behind, or that only move entries: they hold no weights, so a
-# stand-in can apply the very same layer to its variables.
-_PASS_THROUGH = (
-    "Activation",
-    "Softmax",
-    "ReLU",
-    "LeakyReLU",
-    "ELU",
-    "Reshape",
-    "Flatten",
-    "Permute",
-    "Identity",
-    "Sigmoid",
-    "LogSoftmax",
-    "Squeeze",
-    "ExpandDims",
-    "Transpose",
-)
+from lossdoctor.types import CompileArgs, InputSpec, Spec, Tree
 
 
 def version() -> str:
@@ -61,6 +42,28 @@ def loss_label(loss: Any) -> str:
     """The loss's name in the field's terms: the wrapped function's name, else the `Loss` object's own."""
     function = getattr(loss, "fn", None)
     return getattr(function, "__name__", None) or getattr(loss, "name", None) or type(loss).__name__
+
+
+def loss_arguments(loss: Any) -> dict[str, Any]:
+    """The keyword arguments that a loss hands to its function (`losses.LossFunctionWrapper._fn_kwargs`)."""
+    return dict(getattr(loss, "_fn_kwargs", {}))
+
+
+def with_arguments(loss: Any, **arguments: Any) -> Any:
+    """The same loss with other keyword arguments for its function."""
+    made = copy.copy(loss)
+    made._fn_kwargs = {**loss_arguments(loss), **arguments}
+    return made
+
+
+def resolve_metric(identifier: Any, y_true: Any, y_pred: Any) -> Any:
+    """The metric that compile makes of one metrics argument on these tensors: "accuracy" depends on their shapes."""
+    return _compile_utils.get_metric(identifier, y_true, y_pred)
+
+
+def to_tensor(array: Any) -> Any:
+    """A backend's tensor of an array; a new one each time."""
+    return keras.ops.convert_to_tensor(array)
 
 
 def to_numpy(tensor: Any) -> Any:
@@ -100,9 +103,15 @@ def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], uns
 
     Raises whatever Keras raises for a config that it cannot read.
     """
-    bare = {key: value for key, value in config.items() if key != "compile_config"}
+    # A copy: Keras takes entries out of the config that it reads (`functional_from_config`).
+    bare = copy.deepcopy({key: value for key, value in config.items() if key != "compile_config"})
     with weightless():
         return keras.saving.deserialize_keras_object(bare, custom_objects=dict(objects), safe_mode=not unsafe)
+
+
+def load_model(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:
+    """The model of a file with its weights, uncompiled. Raises what Keras raises."""
+    return keras.saving.load_model(path, custom_objects=dict(objects), compile=False, safe_mode=not unsafe)
 
 
 def deserialize_argument(value: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
@@ -250,82 +259,6 @@ def _spec(tensor: Any) -> Spec | None:
     return None if tensor is None else Spec(tuple(tensor.shape), str(keras.backend.standardize_dtype(tensor.dtype)))
 
 
-def tails(model: Any, outputs: Tree) -> tuple[Tail | None, ...]:
-    """One `Tail` an output leaf (Keras's flat order): the real last layers, in front of which variables can stand."""
-    functional = graph(model)
-    specs = trees.values(outputs)
-    if functional is None:
-        return tuple(None for _ in specs)
-    tensors = trees.values(functional.output)
-    if len(tensors) != len(specs):
-        return tuple(None for _ in specs)
-    return tuple(_tail(t, s) for t, s in zip(tensors, specs, strict=True))
-
-
-def _tail(tensor: Any, spec: Spec) -> Tail | None:
-    operations: list[Any] = []
-    names: list[str] = []
-    start = spec
-    for _ in range(16):  # far longer than any real chain of activations and reshapes
-        history: Any = getattr(tensor, "_keras_history", None)
-        if history is None:
-            break
-        operation = history.operation
-        nested = graph(operation) if isinstance(operation, keras.Model) else None
-        if nested is not None:
-            tensor = trees.values(nested.output)[history.tensor_index]
-            continue
-        activation = _activation(operation)
-        if activation is not None:
-            operations.insert(0, activation)
-            names.insert(0, getattr(activation, "__name__", type(activation).__name__))
-            break
-        source = _only_input(operation, history.node_index)
-        before = None if source is None else _resolve(tuple(source.shape), str(source.dtype), start)
-        if type(operation).__name__ not in _PASS_THROUGH or before is None:
-            break
-        operations.insert(0, operation)
-        names.insert(0, str(operation.name))
-        tensor, start = source, before
-    return Tail(start, tuple(operations), tuple(names)) if operations else None
-
-
-def _activation(operation: Any) -> Any:
-    """The final activation of a layer that has weights in front of it (Dense, Conv ...), unless it is linear."""
-    inner = getattr(operation, "layer", None)
-    layer = inner if type(operation).__name__ == "TimeDistributed" else operation
-    if type(layer).__name__ == "Activation" or not isinstance(layer, keras.layers.Layer):
-        return None
-    activation = getattr(layer, "activation", None)
-    # A recurrent layer's activation is not the last thing that it computes.
-    if not callable(activation) or isinstance(layer, keras.layers.RNN) or hasattr(layer, "recurrent_activation"):
-        return None
-    return None if activation is keras.activations.linear else activation
-
-
-def _only_input(operation: Any, node_index: int) -> Any:
-    nodes = operation._inbound_nodes
-    tensors = nodes[node_index].input_tensors if node_index < len(nodes) else []
-    return tensors[0] if len(tensors) == 1 else None
-
-
-def _resolve(shape: tuple[int | None, ...], dtype: str, after: Spec) -> Spec | None:
-    """`shape` with its unknown sizes taken from what comes after, or None where they stay unknown."""
-    if not shape or any(d is None for d in after.shape):
-        return None
-    if len(shape) == len(after.shape) and all(d is None or d == e for d, e in zip(shape, after.shape, strict=True)):
-        return Spec(after.shape, dtype)
-    known = (after.shape[0] if shape[0] is None else shape[0], *shape[1:])
-    total = prod(int(d or 0) for d in after.shape)
-    unknown = [i for i, d in enumerate(known) if d is None]
-    rest = prod(int(d) for d in known if d is not None)
-    if len(unknown) == 1 and rest and total % rest == 0:
-        known = tuple(total // rest if d is None else d for d in known)
-    elif unknown or rest != total:
-        return None
-    return Spec(known, dtype)
-
-
 def build_inputs(declared: Tree) -> Any:
     """A model with exactly these inputs whose outputs are its inputs: shows which array reaches which `Input`."""
     tensors = trees.map_leaves(
@@ -336,12 +269,3 @@ def build_inputs(declared: Tree) -> Any:
     )
     flat = trees.values(tensors)
     return keras.Model(tensors, [keras.layers.Identity(dtype=t.dtype)(t) for t in flat])
-
-
-def source_of(function: Any) -> tuple[str, int] | None:
-    """(file, first line) of a function or of a `Loss` subclass's `call`, or None where there is no source."""
-    target = getattr(function, "fn", None) or (function if inspect.isroutine(function) else type(function))
-    try:
-        return str(inspect.getsourcefile(target) or ""), inspect.getsourcelines(target)[1]
-    except (TypeError, OSError):
-        return None

@@ -88,6 +88,7 @@ def check(
     loss: Any = _UNSET,
     loss_weights: Any = _UNSET,
     metrics: Any = _UNSET,
+    forward: bool = False,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
 ) -> Report:
@@ -124,7 +125,8 @@ def check(
     given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}
     changes = {name: trees.plain(value) for name, value in given.items() if value is not _UNSET}
     arguments = override(saved, changes, "the call")
-    return Report(diagnose(Case(spec, held, arguments, versions, rows), select=select, ignore=ignore))
+    live = model if forward else None
+    return Report(diagnose(Case(spec, held, arguments, versions, rows, live), select=select, ignore=ignore))
 
 
 def _name(model: Any) -> str:

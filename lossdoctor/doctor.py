@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lossdoctor import trees
+from lossdoctor.facts import Exam
 from lossdoctor.types import (
     SEVERITIES,
     ArrayRef,
     Case,
     CaseError,
     Checks,
-    Exam,
     Finding,
     Pair,
     ReportData,
@@ -31,6 +31,7 @@ def examine(
     metrics: str | None = None,
     objects: Sequence[str] = (),
     unsafe: bool = False,
+    forward: bool = False,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
@@ -40,7 +41,14 @@ def examine(
 
     progress("reading the model and the batch")
     case = load_case(
-        model, batch, loss=loss, loss_weights=loss_weights, metrics=metrics, objects=objects, unsafe=unsafe
+        model,
+        batch,
+        loss=loss,
+        loss_weights=loss_weights,
+        metrics=metrics,
+        objects=objects,
+        unsafe=unsafe,
+        forward=forward,
     )
     return diagnose(case, select=select, ignore=ignore, progress=progress)
 

@@ -153,10 +153,13 @@ class ModelSpec:
 
     `outputs` holds `Spec` leaves in the containers that calling the model returns; `inputs` holds
     `InputSpec` leaves, or is None where the model declares no `keras.Input` (subclassed models).
-    `tails` and `masks` have one entry an output leaf in Keras's flat order (dict keys sorted).
+    `tails`, `activations` (the name of the function each output leaves through, "linear" for none,
+    None where the graph does not show it) and `masks` have one entry an output leaf in Keras's flat order (dict keys sorted).
     `predictions` holds arrays where the caller gave them. `call_error` is what the model's own
     symbolic call on the batch's x raised ("ValueError: ..."); the outputs are then those of the
-    declared inputs.
+    declared inputs. `moved_layers` are (saved, loaded) names of layers that a file's weights will not
+    go back to; `overridden` the trainer methods that the class replaces; `stored_code` is true where Lambda code of the
+    file was run (`--unsafe`).
     """
 
     source: str
@@ -165,10 +168,14 @@ class ModelSpec:
     output_names: tuple[str, ...] | None = None
     inputs: Tree = None
     tails: tuple[Tail | None, ...] = ()
+    activations: tuple[str | None, ...] = ()
     masks: tuple[Spec | None, ...] = ()
     predictions: Tree = None
     call_error: str | None = None
     unknown_objects: tuple[str, ...] = ()
+    moved_layers: tuple[tuple[str, str], ...] = ()
+    overridden: tuple[str, ...] = ()
+    stored_code: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -191,6 +198,12 @@ class Case:
     compile: CompileArgs
     environment: Environment
     rows: int
+    live: Any = None
+
+    @property
+    def forward(self) -> bool:
+        """True where the model's own predictions were asked for; `live` is then the model with its weights."""
+        return self.live is not None
 
 
 @dataclass(frozen=True)
@@ -285,137 +298,3 @@ class ReportData:
     def summary(self) -> dict[str, int]:
         """How many findings there are of each severity."""
         return {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
-
-
-@dataclass(frozen=True)
-class Broadcast:
-    """Whether one loss broadcasts its target against its output, measured on seeded arrays of the same shapes.
-
-    `shape` is the common shape; `as_given` what the loss returned on the two shapes, `explicit` what
-    it returned once both were expanded to `shape` by hand. `observed` says that they agree.
-    """
-
-    shape: tuple[int, ...]
-    as_given: float
-    explicit: float
-    observed: bool
-
-
-@dataclass(frozen=True)
-class LossCall:
-    """One call of one loss, as Keras made it in a train step.
-
-    `outputs` and `targets` are the leaves it was handed, in Keras's order (None: a tensor that is no
-    leaf of the batch). `value` is the returned scalar, `value_shape` the returned shape.
-    `builtin` is true for Keras's own losses; `wrapped` for functions, whose arguments Keras squeezes.
-    """
-
-    number: int
-    loss_path: str
-    label: str
-    reduction: str | None
-    builtin: bool
-    wrapped: bool
-    outputs: tuple[str | None, ...]
-    targets: tuple[str | None, ...]
-    output_shapes: tuple[tuple[int, ...], ...]
-    target_shapes: tuple[tuple[int, ...], ...]
-    output_dtypes: tuple[str, ...]
-    target_dtypes: tuple[str, ...]
-    subtree: bool
-    sample_weight_shape: tuple[int, ...] | None = None
-    value: float | None = None
-    value_shape: tuple[int, ...] | None = None
-    weight: float = 1.0
-    broadcast: Broadcast | None = None
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """d(total loss)/d(output), at one output leaf. `norm` is Euclidean; `reached` counts the entries along
-    axis 0 that have any non-zero gradient, `rows` all of them, `first_unreached` the first that has none."""
-
-    output: str
-    norm: float
-    finite: bool
-    reached: int
-    rows: int
-    first_unreached: int | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """One real `fit` or `train_on_batch` on a fresh stand-in.
-
-    `stage` is where it raised: "model" (calling the model on x), "data" (before the loss was reached),
-    "dispatch" (Keras pairing targets, outputs and losses), "loss" (inside call number `failed_call`),
-    "gradient" (after the losses returned), "metrics" (only with the compiled metrics). `error_at` is "file:line: source" of the user's code, where
-    the error came through it.
-    """
-
-    outcome: Outcome
-    calls: tuple[LossCall, ...] = ()
-    gradients: tuple[Gradient, ...] = ()
-    stage: str | None = None
-    failed_call: int | None = None
-    error_at: str | None = None
-
-
-@dataclass(frozen=True)
-class Declared:
-    """The same case with everything written by position tied to the names it was declared with.
-
-    `targets`, `losses` and `weights` map an output's path to what was declared for it; `changed` says which of "y",
-    "loss", "loss_weights" were tied, `out_of_order` which of them Keras would read in another order
-    than written. `run` is the tied case under the real `fit`.
-    """
-
-    targets: Mapping[str, str]
-    losses: Mapping[str, str]
-    weights: Mapping[str, float]
-    changed: tuple[str, ...]
-    run: Run
-
-
-@dataclass(frozen=True)
-class InputPair:
-    """Which leaf of x reached which `Input` when Keras called the model; None where none of x's leaves did."""
-
-    input: str
-    x: str | None
-    input_shape: tuple[int | None, ...]
-    x_shape: tuple[int, ...] | None
-
-
-@dataclass(frozen=True)
-class InputRun:
-    """The input stand-in, called on arrays of x's shapes. `error` is what Keras raised, or None."""
-
-    pairs: tuple[InputPair, ...] = ()
-    error: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Exam:
-    """What Keras does with the case: observed facts, no judgement.
-
-    `direct` is one call of the loss on the whole trees. `repeats` holds the case with its rows
-    repeated twice and three times, `reduced` the case with every `reduction=None` replaced by
-    "sum_over_batch_size" (None where there is none). `skipped` maps a probe that could not run to the reason.
-    """
-
-    case: Case
-    fit: Run
-    train_on_batch: Run
-    direct: Outcome
-    inputs: InputRun | None = None
-    declared: Declared | None = None
-    repeats: tuple[Run, ...] = ()
-    reduced: Run | None = None
-    loss_source: Mapping[str, Any] = field(default_factory=dict)
-    skipped: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def run(self) -> Run:
-        """What tells the pairing: `fit`, or `train_on_batch` where `fit` raises."""
-        return self.fit if self.fit.outcome.status == "ok" or not self.train_on_batch.calls else self.train_on_batch

@@ -15,8 +15,9 @@ PACKAGE = Path(lossdoctor.__file__).parent
 # From left to right; a module may import from its own place and from those before it.
 PLACES = [
     {"types"},
+    {"facts"},
     {"trees", "near", "files"},
-    {"_keras", "quiet"},
+    {"_keras", "_graph", "quiet"},
     {"installed"},
     {"case"},
     {"exam"},

@@ -22,6 +22,7 @@ def load_case(
     metrics: str | None = None,
     objects: Sequence[str] = (),
     unsafe: bool = False,
+    forward: bool = False,
 ) -> Case:
     """Read everything that was named. Raises `CaseError` for the first thing that cannot be read.
 
@@ -53,14 +54,23 @@ def load_case(
     if read is not None:
         live = model.rebuild(read, known, unsafe)
         saved, unknown = model.saved_arguments(read, known, unsafe, need_loss=given["loss"] is None)
+        moved = model.moved_layers(read, live)
+        stored_code = unsafe and any(found.stored_code for found in archives.foreign_objects(read.config))
     else:
         live, saved, unknown = _live(source)
+        moved, stored_code = (), False
     names = _names(live)
     whole = early if early is not None and not _bare(early) else load_batch_argument(batch, *names)
     held = cut(whole)
     rows = rows_of(held)
-    spec = model.describe(live, source, held.x, rows, unknown=unknown)
-    return Case(spec, held, arguments.override(saved, _changes(given, known), "the command line"), versions, rows)
+    spec = model.describe(live, source, held.x, rows, unknown=unknown, moved=moved, stored_code=stored_code)
+    chosen = arguments.override(saved, _changes(given, known), "the command line")
+    whole_model = None
+    if forward:
+        if held.x is None:
+            raise CaseError("--forward runs the model on x, and the batch has none; add x to the batch.")
+        whole_model = live if read is None else model.with_weights(source, known, unsafe)
+    return Case(spec, held, chosen, versions, rows, whole_model)
 
 
 def _bare(batch: Batch) -> bool:

@@ -34,6 +34,36 @@ def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
     return model
 
 
+def with_weights(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:
+    """The model of a file whose names were found safe before (`rebuild`), with its weights. Raises `CaseError`."""
+    from lossdoctor import _keras
+
+    try:
+        return _keras.load_model(path, objects, unsafe)
+    except Exception as error:  # whatever Keras finds wrong with the weights
+        raise CaseError(f"{path}: its weights cannot be loaded ({_what(error)}); leave out --forward.") from error
+
+
+def moved_layers(archive: Any, model: Any) -> tuple[tuple[str, str], ...]:
+    """(layer saved, layer that gets its weights on load) wherever these differ.
+
+    A `.keras` file keeps a layer's weights under its class's name and its number in `model.layers`
+    (`saving_lib.py: _save_container_state`); Keras orders the layers by the outputs' flat order, which an
+    OrderedDict of outputs loses in the file.
+    """
+    layers = archive.config.get("config", {}).get("layers")
+    if not isinstance(layers, list) or archive.config.get("class_name") != "Functional":
+        return ()
+    saved = [(layer.get("class_name"), (layer.get("config") or {}).get("name")) for layer in layers]
+    loaded = [(type(layer).__name__, layer.name) for layer in model.layers]
+    with_weights = {layer.name for layer in model.layers if layer.weights}
+    pairs = []
+    for kind in dict.fromkeys(kind for kind, _ in saved):
+        before, after = [n for k, n in saved if k == kind], [n for k, n in loaded if k == kind]
+        pairs += [(str(a), b) for a, b in zip(before, after, strict=False) if a != b and a in with_weights]
+    return tuple(pairs)
+
+
 def saved_arguments(
     archive: Any, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
 ) -> tuple[CompileArgs, tuple[str, ...]]:
@@ -90,14 +120,22 @@ def _refused(config: Any, objects: Mapping[str, Any], unsafe: bool) -> str | Non
 
 
 def describe(
-    model: Any, source: str, x: Tree, rows: int, *, unknown: Sequence[str] = (), notes: Sequence[str] = ()
+    model: Any,
+    source: str,
+    x: Tree,
+    rows: int,
+    *,
+    unknown: Sequence[str] = (),
+    moved: Sequence[tuple[str, str]] = (),
+    stored_code: bool = False,
+    notes: Sequence[str] = (),
 ) -> ModelSpec:
     """A live or rebuilt Keras model as a `ModelSpec` for a batch of `rows` samples. The model is not changed.
 
     x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. Raises
     `CaseError` for a model whose outputs cannot be known.
     """
-    from lossdoctor import _keras
+    from lossdoctor import _graph, _keras
 
     declared = _keras.inputs(model)
     call_error, said = None, list(notes)
@@ -117,18 +155,24 @@ def describe(
         outputs, masks = _keras.call_specs(model, _feed(declared, None, rows))
     if any(None in (s.shape if s is not None else (None,)) for s in trees.values(outputs)):
         outputs = trees.map_leaves(lambda s: _close(s, rows), outputs)
-    for name in _keras.overridden(model):
+    overridden = _keras.overridden(model)
+    for name in overridden:
         said.append(f"the model's own {name}(): it overrides Keras's, which was run in its place")
+    tensors = _graph.output_tensors(model, specs, outputs)
     return ModelSpec(
         source=source,
         kind=_keras.kind(model),  # type: ignore[arg-type]
         outputs=outputs,
         output_names=_keras.output_names(model),
         inputs=declared,
-        tails=_keras.tails(model, outputs),
+        tails=_graph.tails(tensors, outputs),
+        activations=_graph.activations(tensors),
         masks=tuple(trees.values(masks)),
         call_error=call_error,
         unknown_objects=tuple(unknown),
+        moved_layers=tuple(moved),
+        overridden=overridden,
+        stored_code=stored_code,
         notes=tuple(said),
     )
 
@@ -258,4 +302,4 @@ def _unreadable(path: str, error: BaseException) -> str:
     return f"{path} cannot be rebuilt by Keras ({text}); check that it was saved by model.save() of a matching release."
 
 
-__all__ = ["describe", "from_outputs", "rebuild", "saved_arguments"]
+__all__ = ["describe", "from_outputs", "moved_layers", "rebuild", "saved_arguments"]

@@ -50,6 +50,12 @@ def check(
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Permit Lambda code that is stored in the model file.")
     ] = False,
+    forward: Annotated[
+        bool,
+        typer.Option(
+            "--forward", help="Also load the weights and run the model on the batch, for its real predictions."
+        ),
+    ] = False,
     format: Annotated[Format, typer.Option(help="How the report is written.")] = Format.text,
     output: Annotated[Path | None, typer.Option(help="Write the report to this file in place of stdout.")] = None,
     select: Annotated[
@@ -81,6 +87,7 @@ def check(
             metrics=metrics,
             objects=tuple(objects or ()),
             unsafe=unsafe,
+            forward=forward,
             select=tuple(select or ()),
             ignore=tuple(ignore or ()),
         )

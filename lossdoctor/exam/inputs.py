@@ -10,7 +10,8 @@ import numpy as np
 
 from lossdoctor import _keras, trees
 from lossdoctor.exam.errors import describe_error
-from lossdoctor.types import ArrayRef, InputPair, InputRun, InputSpec, Tree
+from lossdoctor.facts import InputPair, InputRun
+from lossdoctor.types import ArrayRef, InputSpec, Tree
 
 # Entries that the tagged arrays may hold in all; two samples of a large image fit many times over.
 _MOST_ENTRIES = 200_000_000

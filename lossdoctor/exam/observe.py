@@ -11,16 +11,24 @@ import numpy as np
 from lossdoctor import _keras, trees
 from lossdoctor.exam import declared as tied
 from lossdoctor.exam import standin
+from lossdoctor.exam.forward import with_predictions
 from lossdoctor.exam.inputs import run_inputs
+from lossdoctor.exam.metrics import metric_calls
+from lossdoctor.exam.outputs import activations, readings
+from lossdoctor.exam.probes import run_probes
 from lossdoctor.exam.setup import SEED, Setup, make_setup, tile
-from lossdoctor.exam.source import index_uses
-from lossdoctor.types import Broadcast, Case, Declared, Exam, InputRun, LossCall, Outcome, Run, Tree
+from lossdoctor.exam.source import index_uses, swapped_names
+from lossdoctor.exam.values import values_of
+from lossdoctor.facts import Broadcast, Declared, Exam, InputRun, LossCall, Run
+from lossdoctor.types import Case, Outcome, Tree
 
 _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
 def examine(case: Case) -> Exam:
     """Run the case on fresh stand-ins and note what Keras does."""
+    if case.forward and not case.model.call_error:
+        case = with_predictions(case)
     inputs = _inputs(case)
     broken = case.model.call_error or (inputs.error if inputs else None)
     if broken:
@@ -34,7 +42,8 @@ def examine(case: Case) -> Exam:
     replay = standin.replay(setup)
     batch = _train_on_batch(setup, fit, replay)
     fit, batch = (_with_broadcasts(setup, _filled(run, replay)) for run in (fit, batch))
-    skipped: dict[str, str] = {}
+    skipped: dict[str, str] = {} if case.forward else {"forward": "only with --forward, which runs the model itself"}
+    seen = fit if fit.outcome.status == "ok" or not batch.calls else batch
     return Exam(
         case=case,
         fit=fit,
@@ -45,6 +54,12 @@ def examine(case: Case) -> Exam:
         repeats=_repeats(setup, fit, case.rows, skipped),
         reduced=_reduced(setup, fit, batch),
         loss_source=_sources(setup.loss),
+        swapped_names=_swapped(setup.loss),
+        values=values_of(case.batch),
+        activations=activations(setup, case.model.activations),
+        readings=readings(setup, seen),
+        metrics=metric_calls(setup) if fit.outcome.status == "ok" else (),
+        probes=run_probes(setup, fit, skipped),
         skipped=skipped,
     )
 
@@ -78,7 +93,15 @@ def _inputs(case: Case) -> InputRun | None:
 
 def _not_run(case: Case, inputs: InputRun | None, run: Run, reason: str) -> Exam:
     """An exam without a train step: the model could not be called, or there is no loss."""
-    return Exam(case, run, run, Outcome("skipped", reason=reason), inputs, skipped={"repeats": reason})
+    return Exam(
+        case,
+        run,
+        run,
+        Outcome("skipped", reason=reason),
+        inputs,
+        values=values_of(case.batch),
+        skipped={"repeats": reason, "probes": reason, "forward": reason},
+    )
 
 
 def _direct(setup: Setup) -> Outcome:
@@ -183,6 +206,15 @@ def _sources(loss: Tree) -> dict[str, Any]:
         if leaf is not None and not isinstance(leaf, str) and not standin.is_builtin(leaf)
     }
     return {path: found for path, found in uses.items() if found}
+
+
+def _swapped(loss: Tree) -> dict[str, tuple[str, str]]:
+    found = {
+        path: swapped_names(leaf)
+        for path, leaf in trees.leaves("loss", loss)
+        if leaf is not None and not isinstance(leaf, str) and not standin.is_builtin(leaf)
+    }
+    return {path: names for path, names in found.items() if names is not None}
 
 
 def _with_broadcasts(setup: Setup, run: Run) -> Run:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lossdoctor import trees
+from lossdoctor import _keras, trees
 from lossdoctor.types import ArrayRef, Case, Spec, Tail, Tree
 
 SEED = 20373
@@ -18,7 +18,8 @@ class Setup:
     """One case as the stand-in runs it: NumPy arrays (or Python scalars, None) in the trees.
 
     `starts` are the variables' values, one an output leaf (Keras's flat order), shaped like the
-    tail's start; `masks` boolean arrays or None; `x_rows` the sizes of axis 0 of x's leaves.
+    tail's start; `masks` boolean arrays or None; `x_rows` the sizes of axis 0 of x's leaves. `given` is true where the
+    predictions are the caller's (or the model's own), not seeded ones.
     """
 
     outputs: Tree
@@ -34,6 +35,7 @@ class Setup:
     metrics: Tree = None
     weighted_metrics: Tree = None
     run_eagerly: bool = False
+    given: bool = False
 
 
 def make_setup(case: Case) -> Setup:
@@ -46,12 +48,18 @@ def make_setup(case: Case) -> Setup:
     starts = []
     for i, spec in enumerate(specs):
         shape = tails[i].start.shape if tails[i] is not None else spec.shape  # type: ignore[union-attr]
-        starts.append(_start(i, shape) if given is None else np.asarray(given[i], dtype="float32"))
+        if given is None:
+            starts.append(start(i, shape))
+            continue
+        prediction = np.asarray(given[i], dtype="float32")
+        behind = before(tails[i], prediction)
+        tails = (*tails[:i], None if behind is None else tails[i], *tails[i + 1 :])
+        starts.append(prediction if behind is None else behind)
     return Setup(
         outputs=model.outputs,
         output_names=model.output_names,
         starts=tuple(starts),
-        tails=tuple(tails) if given is None else (None,) * count,
+        tails=tuple(tails),
         masks=tuple(_mask(m) for m in (model.masks or (None,) * count)),
         y=trees.map_leaves(_array, case.batch.y),
         sample_weight=None if case.batch.sample_weight is None else trees.map_leaves(_array, case.batch.sample_weight),
@@ -61,10 +69,36 @@ def make_setup(case: Case) -> Setup:
         metrics=compile_args.metrics,
         weighted_metrics=compile_args.weighted_metrics,
         run_eagerly=compile_args.run_eagerly,
+        given=given is not None,
     )
 
 
-def _start(number: int, shape: Any) -> np.ndarray:
+def before(tail: Tail | None, prediction: np.ndarray) -> np.ndarray | None:
+    """Values that the last layers turn into `prediction`, or None where none of the usual inverses does.
+
+    With them in front, a loss that looks behind the activation sees what it would see in the real model.
+    """
+    if tail is None:
+        return None
+    shape = tuple(int(d or 0) for d in tail.start.shape)
+    if int(np.prod(shape)) != prediction.size:
+        return None
+    p = np.clip(prediction.astype("float64"), 1e-37, 1 - 1e-7)
+    for candidate in (np.log(p), np.log(p) - np.log1p(-p)):
+        value: Any = candidate.astype("float32").reshape(shape)
+        try:
+            made = value
+            for operation in tail.operations:
+                made = operation(made)
+        except Exception:  # layers that do not take it
+            return None
+        if np.allclose(_keras.to_numpy(made), prediction, atol=1e-4):
+            return np.asarray(value)
+    return None
+
+
+def start(number: int, shape: Any) -> np.ndarray:
+    """Seeded normals of this shape; another array for every number."""
     return np.asarray(np.random.default_rng([SEED, number]).normal(size=shape), dtype="float32")
 
 
@@ -108,4 +142,25 @@ def tile(setup: Setup, times: int) -> Setup:
         y=trees.map_leaves(repeat, setup.y),
         sample_weight=None if setup.sample_weight is None else trees.map_leaves(repeat, setup.sample_weight),
         x_rows=tuple(n * times for n in setup.x_rows),
+    )
+
+
+def take(setup: Setup, rows: int) -> Setup:
+    """The same case with its first `rows` rows alone, everywhere alike."""
+
+    def cut(leaf: Any) -> Any:
+        return leaf[:rows] if isinstance(leaf, np.ndarray) and leaf.ndim else leaf
+
+    def shorter(spec: Spec) -> Spec:
+        return Spec((rows, *spec.shape[1:]), spec.dtype)
+
+    return replace(
+        setup,
+        outputs=trees.map_leaves(shorter, setup.outputs),
+        starts=tuple(cut(s) for s in setup.starts),
+        masks=tuple(cut(m) for m in setup.masks),
+        tails=tuple(t and replace(t, start=shorter(t.start)) for t in setup.tails),
+        y=trees.map_leaves(cut, setup.y),
+        sample_weight=None if setup.sample_weight is None else trees.map_leaves(cut, setup.sample_weight),
+        x_rows=(rows,) * len(setup.x_rows),
     )

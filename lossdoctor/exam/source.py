@@ -48,6 +48,24 @@ def index_uses(loss: Any) -> tuple[IndexUse, ...]:
     )
 
 
+_PREDICTION = {"y_pred", "pred", "preds", "prediction", "predictions", "output", "outputs", "logits", "y_hat", "yhat"}
+_TARGET = {"y_true", "true", "target", "targets", "label", "labels", "y", "truth", "gt", "ground_truth"}
+
+
+def swapped_names(loss: Any) -> tuple[str, str] | None:
+    """The names of a loss's first two parameters where the first is called a prediction and the second a target.
+
+    Keras passes `(y_true, y_pred)`; other libraries have it the other way round.
+    """
+    try:
+        names = [n for n in inspect.signature(_function(loss)).parameters if n != "self"][:2]
+    except (TypeError, ValueError):
+        return None
+    if len(names) == 2 and names[0].lower() in _PREDICTION and names[1].lower() in _TARGET:
+        return names[0], names[1]
+    return None
+
+
 def _function(loss: Any) -> Any:
     function = getattr(loss, "fn", None) or loss
     if inspect.isroutine(function):

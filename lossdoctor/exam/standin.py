@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,14 +18,15 @@ import numpy as np
 from lossdoctor import _keras, trees
 from lossdoctor.exam.errors import describe_error, user_line
 from lossdoctor.exam.setup import Setup
-from lossdoctor.types import Gradient, LossCall, Outcome, Run, Spec, Tail, Tree
+from lossdoctor.facts import Gradient, LossCall, Run
+from lossdoctor.types import Outcome, Spec, Tail, Tree
 
 
 @dataclass(eq=False)
 class _Call:
     """What one watched call saw; filled in while it runs."""
 
-    watched: _Watched
+    watched: Watched
     inner: Any
     y_true: list[Any]
     y_pred: list[Any]
@@ -35,7 +36,7 @@ class _Call:
 
 
 @dataclass(eq=False)
-class _Log:
+class Log:
     """The recorder shared by a stand-in and its watched losses: only the last train step's calls stay."""
 
     calls: list[_Call] = field(default_factory=list)
@@ -51,10 +52,10 @@ class _Log:
         self.paths = {id(leaf): path for path, leaf in pairs if leaf is not None}
 
 
-class _Watched(keras.losses.Loss):
+class Watched(keras.losses.Loss):
     """A loss that is handed on unchanged to the one Keras would have made of `identifier`, and noted."""
 
-    def __init__(self, identifier: Any, path: str, log: _Log, scale: Any = None) -> None:
+    def __init__(self, identifier: Any, path: str, log: Log, scale: Any = None) -> None:
         name = identifier if isinstance(identifier, str) else getattr(identifier, "name", None)
         name = name or getattr(identifier, "__name__", None) or type(identifier).__name__
         super().__init__(name=str(name))
@@ -86,25 +87,29 @@ class _Recorder(keras.optimizers.Optimizer):
         return None
 
 
-class _StandIn(keras.Model):
+class StandIn(keras.Model):
     """The tiny model. `extra` scalar variables serve the run that measures the loss weights."""
 
-    def __init__(self, setup: Setup, log: _Log, extra: int = 0) -> None:
+    def __init__(self, setup: Setup, log: Log, extra: int = 0) -> None:
         super().__init__(name="stand_in", dtype="float32")
-        self._setup = _Opaque(setup)
-        self._log = _Opaque(log)
+        self._setup = Opaque(setup)
+        self._log = Opaque(log)
         self._starts = [
             self.add_weight(
                 shape=start.shape, dtype="float32", name=f"output_{i}", initializer=keras.initializers.Zeros()
             )
             for i, start in enumerate(setup.starts)
         ]
-        for variable, start in zip(self._starts, setup.starts, strict=True):
-            variable.assign(start)
+        self.put(setup.starts)
         self.factors = [self.add_weight(shape=(), name=f"factor_{i}", initializer="ones") for i in range(extra)]
         if setup.output_names is not None:
             self.output_names = list(setup.output_names)
         self.built = True
+
+    def put(self, starts: Sequence[np.ndarray]) -> None:
+        """Other values for the variables in front of the outputs."""
+        for variable, start in zip(self._starts, starts, strict=True):
+            variable.assign(start)
 
     def call(self, x: Any) -> Any:
         setup = self._setup.value
@@ -127,7 +132,7 @@ class _StandIn(keras.Model):
 
 
 @dataclass(frozen=True, eq=False)
-class _Opaque:
+class Opaque:
     """Keeps Keras from tracking (and wrapping the containers of) what a model holds."""
 
     value: Any
@@ -179,13 +184,13 @@ def replay(setup: Setup) -> Run:
 
 
 def _run(setup: Setup, method: str, eager: bool) -> Run:
-    log = _Log()
+    log = Log()
     model: Any = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model = _compiled(setup, watch(setup.loss, log), log, eager)
-            value = _train(model, setup, method)
+            model = compiled(setup, watch(setup.loss, log), log, eager)
+            value = train(model, setup, method)
         except Exception as error:
             stage = _stage(log)
             return Run(
@@ -198,7 +203,7 @@ def _run(setup: Setup, method: str, eager: bool) -> Run:
         if not eager:
             return Run(Outcome("ok", loss=value), _facts(log, setup))
         gradients = _gradients(model, setup)
-        _concrete(model, setup, log)
+        fill_values(model, setup, log)
     calls = _facts(log, setup)
     if _needs_weights(setup, calls, value):
         weights = _weights(setup, len(calls))
@@ -206,28 +211,30 @@ def _run(setup: Setup, method: str, eager: bool) -> Run:
     return Run(Outcome("ok", loss=value), calls, gradients)
 
 
-def _facts(log: _Log, setup: Setup) -> tuple[LossCall, ...]:
+def _facts(log: Log, setup: Setup) -> tuple[LossCall, ...]:
     shapes = {path: tuple(spec.shape) for path, spec in trees.leaves("y_pred", setup.outputs)}
     shapes |= {path: leaf.shape for path, leaf in trees.leaves("y", setup.y) if isinstance(leaf, np.ndarray)}
     return tuple(_fact(i, call, log, shapes) for i, call in enumerate(log.calls))
 
 
-def watch(loss: Tree, log: _Log, scale: Callable[[int], Any] | None = None) -> Tree:
+def watch(loss: Tree, log: Log, scale: Callable[[int], Any] | None = None) -> Tree:
     """The same loss tree with every leaf watched; None leaves stay None."""
     if loss is None:
         return None
-    flat = [None if leaf is None else _Watched(leaf, path, log, scale) for path, leaf in trees.leaves("loss", loss)]
+    flat = [None if leaf is None else Watched(leaf, path, log, scale) for path, leaf in trees.leaves("loss", loss)]
     return trees.pack(loss, flat)
 
 
-def _compiled(setup: Setup, loss: Tree, log: _Log, eager: bool, extra: int = 0) -> Any:
-    model = _StandIn(setup, log, extra)
+def compiled(setup: Setup, loss: Tree, log: Log, eager: bool, extra: int = 0, fresh: bool = True) -> Any:
+    """A stand-in compiled with `loss`; `fresh` metrics are copies without the state of the caller's."""
+    copied = _fresh if fresh else (lambda metrics: metrics)
+    model = StandIn(setup, log, extra)
     model.compile(
         optimizer=_Recorder(),
         loss=loss,
         loss_weights=setup.loss_weights,
-        metrics=_fresh(setup.metrics),
-        weighted_metrics=_fresh(setup.weighted_metrics),
+        metrics=copied(setup.metrics),
+        weighted_metrics=copied(setup.weighted_metrics),
         run_eagerly=eager,
     )
     return model
@@ -237,8 +244,9 @@ def _fresh(metrics: Tree) -> Tree:
     return None if metrics is None else trees.map_leaves(_keras.metric_copy, metrics)
 
 
-def _train(model: Any, setup: Setup, method: str) -> float | None:
-    data = _data(setup)
+def train(model: Any, setup: Setup, method: str) -> float | None:
+    """The loss that one call of the model's own `fit` or `train_on_batch` reports."""
+    data = trainer_data(setup)
     if method == "fit":
         history = model.fit(**data, batch_size=max(setup.x_rows), epochs=1, shuffle=False, verbose=0)
         value = history.history.get("loss", [None])[0]
@@ -247,20 +255,20 @@ def _train(model: Any, setup: Setup, method: str) -> float | None:
     return scalar(value)
 
 
-def _data(setup: Setup) -> dict[str, Any]:
+def trainer_data(setup: Setup) -> dict[str, Any]:
     """What the trainer is given: an x that only has the right number of rows, and the case's own y and sample_weight."""
     x = [np.zeros((n, 1), dtype="float32") for n in setup.x_rows]
     weights = {} if setup.sample_weight is None else {"sample_weight": setup.sample_weight}
     return {"x": x[0] if len(x) == 1 else x, "y": setup.y, **weights}
 
 
-def _concrete(model: Any, setup: Setup, log: _Log) -> None:
+def fill_values(model: Any, setup: Setup, log: Log) -> None:
     """Losses traced inside a gradient (JAX) have no values; one eager test step fills them in."""
-    if all(_numpy(call.value) is not None for call in log.calls):
+    if all(to_numpy(call.value) is not None for call in log.calls):
         return
     # Should it raise, the train step still ran: the facts that need values stay unknown.
     with contextlib.suppress(Exception):
-        model.test_on_batch(**_data(setup))
+        model.test_on_batch(**trainer_data(setup))
 
 
 def _needs_weights(setup: Setup, calls: tuple[LossCall, ...], total: float | None) -> bool:
@@ -275,18 +283,18 @@ def _needs_weights(setup: Setup, calls: tuple[LossCall, ...], total: float | Non
 
 def _weights(setup: Setup, count: int) -> list[float]:
     """The factor of every loss call in the total, measured: each call returns a variable, and the gradient is its weight."""
-    log = _Log()
+    log = Log()
     held: dict[str, Any] = {}
     loss = watch(setup.loss, log, lambda i: keras.ops.convert_to_tensor(held["model"].factors[i]))
-    model = held["model"] = _compiled(setup, loss, log, eager=True, extra=count)
+    model = held["model"] = compiled(setup, loss, log, eager=True, extra=count)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _train(model, setup, "train_on_batch")
+        train(model, setup, "train_on_batch")
     gradients = model.optimizer.gradients[-count:]
-    return [0.0 if g is None else float(_numpy(g)) for g in gradients]
+    return [0.0 if g is None else float(to_numpy(g)) for g in gradients]
 
 
-def _stage(log: _Log) -> str:
+def _stage(log: Log) -> str:
     if not log.entered:
         return "data"
     if log.returned:
@@ -294,9 +302,9 @@ def _stage(log: _Log) -> str:
     return "loss" if log.calls and log.calls[-1].value is None else "dispatch"
 
 
-def _fact(number: int, call: _Call, log: _Log, known: dict[str, tuple[int, ...]]) -> LossCall:
+def _fact(number: int, call: _Call, log: Log, known: dict[str, tuple[int, ...]]) -> LossCall:
     inner = call.inner
-    value = _numpy(call.value)
+    value = to_numpy(call.value)
     outputs = tuple(log.paths.get(id(t)) for t in call.y_pred)
     targets = tuple(log.paths.get(id(t)) for t in call.y_true)
     return LossCall(
@@ -305,6 +313,7 @@ def _fact(number: int, call: _Call, log: _Log, known: dict[str, tuple[int, ...]]
         label=_keras.loss_label(inner),
         reduction=_reduction(inner),
         builtin=is_builtin(inner),
+        arguments=_keras.loss_arguments(inner) if is_builtin(inner) else {},
         wrapped=getattr(inner, "fn", None) is not None,
         outputs=outputs,
         targets=targets,
@@ -335,16 +344,16 @@ def _gradients(model: Any, setup: Setup) -> tuple[Gradient, ...]:
     paths = [path for path, _ in trees.leaves("y_pred", setup.outputs)]
     recorded = model.optimizer.gradients
     return tuple(
-        _gradient(path, start, recorded[i] if i < len(recorded) else None)
+        gradient_at(path, start, recorded[i] if i < len(recorded) else None)
         for i, (path, start) in enumerate(zip(paths, setup.starts, strict=True))
     )
 
 
-def _gradient(path: str, start: np.ndarray, gradient: Any) -> Gradient:
+def gradient_at(path: str, start: np.ndarray, gradient: Any) -> Gradient:
     rows = start.shape[0] if start.ndim else 1
-    array = _numpy(gradient)
+    array = to_numpy(gradient)
     if array is None:
-        return Gradient(path, 0.0, True, 0, rows, 0)
+        return Gradient(path, 0.0, True, 0, rows, 0, connected=False)
     flat = np.asarray(array, dtype="float64").reshape(rows, -1) if array.size else np.zeros((rows, 1))
     touched = np.any(flat != 0, axis=1)
     missed = np.flatnonzero(~touched)
@@ -360,11 +369,12 @@ def _gradient(path: str, start: np.ndarray, gradient: Any) -> Gradient:
 
 def scalar(value: Any) -> float | None:
     """A Python float of a 0-d value, else None (NaN and infinity are kept)."""
-    array = _numpy(value)
+    array = to_numpy(value)
     return float(array) if array is not None and array.size == 1 and array.ndim == 0 else None
 
 
-def _numpy(value: Any) -> Any:
+def to_numpy(value: Any) -> Any:
+    """A NumPy array of a concrete value, else None."""
     if value is None:
         return None
     if isinstance(value, int | float | np.ndarray | np.generic):
@@ -387,7 +397,7 @@ def _dtype(tensor: Any) -> str:
 
 def predictions(setup: Setup) -> Tree:
     """The stand-in's outputs as tensors, in its containers."""
-    return _StandIn(setup, _Log()).call(None)
+    return StandIn(setup, Log()).call(None)
 
 
 def direct(loss: Any, y: Tree, y_pred: Tree) -> Outcome:

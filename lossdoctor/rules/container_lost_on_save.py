@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor import trees
+from lossdoctor.facts import Exam
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Exam, Finding, Tree
+from lossdoctor.types import Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:

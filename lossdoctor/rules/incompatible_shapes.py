@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor.facts import Exam
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Exam, Finding
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -29,6 +30,8 @@ def check(exam: Exam) -> Iterator[Finding]:
     if exam.fit.stage != "loss" or number is None or number >= len(exam.fit.calls):
         return
     call = exam.fit.calls[number]
+    if shared.wrong_encoding(exam, call) or shared.transposition(call):
+        return  # LD305's, LD306's
     if not call.builtin or call.subtree or call.targets[0] is None or len(call.targets) != 1:
         return
     target, output = call.target_shapes[0], call.output_shapes[0]

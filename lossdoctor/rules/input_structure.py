@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor import near, trees
+from lossdoctor.facts import Exam
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import ArrayRef, Exam, Finding, InputSpec
+from lossdoctor.types import ArrayRef, Finding, InputSpec
 
 
 def check(exam: Exam) -> Iterator[Finding]:

@@ -21,9 +21,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossdoctor import near
+from lossdoctor.facts import Exam
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Exam, Finding, Tree
+from lossdoctor.types import Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:

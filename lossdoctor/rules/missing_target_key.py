@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor.facts import Exam
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.rules.unknown_target_key import key_nodes
-from lossdoctor.types import Exam, Finding
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:

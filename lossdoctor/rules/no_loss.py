@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor.facts import Exam
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Exam, Finding
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:

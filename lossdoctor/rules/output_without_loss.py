@@ -20,9 +20,10 @@ from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.exam.declared import by_output
+from lossdoctor.facts import Exam
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Exam, Finding
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:

@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import Exam, Finding, LossCall
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Exam, Finding, LossCall
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -32,6 +33,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         target, output = call.target_shapes[0], call.output_shapes[0]
         if len(target) == len(output) or not target or ("sparse" in call.label and len(target) == len(output) - 1):
             continue
+        if shared.wrong_encoding(exam, call):
+            continue  # LD305's
         where = (str(call.targets[0]), str(call.outputs[0]))
         evidence = {"target shape": list(target), "output shape": list(output), "loss": call.label}
         if call.value_shape is None:
@@ -79,9 +82,9 @@ RULE = Rule(
     check=check,
     bad=(
         Example(
-            "class numbers for categorical cross-entropy",
+            "one number a sample for three outputs",
             _MODEL.replace("{units}", '3, activation="softmax"')
-            + 'model.compile(loss="categorical_crossentropy")\ny = np.arange(8) % 3\n',
+            + 'model.compile(loss="categorical_crossentropy")\ny = np.linspace(0.0, 0.9, 8)\n',
             "error",
         ),
         Example(

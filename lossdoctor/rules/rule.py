@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossdoctor.types import Exam, Finding, Fix, Impact, Severity
+from lossdoctor.facts import Exam
+from lossdoctor.types import Finding, Fix, Impact, Severity
 
 HEADINGS = ("## What it sees", "## Why it matters", "## What to do", "## Measured")
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.types import ArrayRef, Exam, LossCall, Spec, Tree
+from lossdoctor.facts import Activation, Exam, LossCall
+from lossdoctor.types import ArrayRef, Spec, Tree
 
 DISPATCH = ("data", "dispatch")
 
@@ -34,6 +35,91 @@ def raised_in_dispatch(exam: Exam) -> bool:
 def raised_on_strings(exam: Exam) -> bool:
     """True where fit raises because Keras handed the keys of a dict, as strings, to a loss (`pack_sequence_as`)."""
     return raises(exam) and exam.fit.stage == "loss" and any(t is None for c in exam.fit.calls for t in c.targets)
+
+
+def close(a: float, b: float) -> bool:
+    """True where two measured values agree to one in a thousand."""
+    return abs(a - b) <= 1e-3 * max(abs(a), abs(b), 1e-3)
+
+
+def within_unit(activation: Activation) -> bool:
+    """True where an output is known to stay in 0..1."""
+    low, high = activation.low, activation.high
+    return low is not None and high is not None and low >= -1e-3 and high <= 1 + 1e-3
+
+
+def is_wrong_pair(call: LossCall, activation: Activation) -> bool:
+    """Softmax over several units under a binary cross-entropy, or several sigmoids under a categorical one."""
+    several = len(call.output_shapes[0]) > 1 and call.output_shapes[0][-1] > 1
+    if activation.name == "softmax":
+        return several and call.label.startswith("binary")
+    return several and activation.name == "sigmoid" and "categorical" in call.label
+
+
+def failed_in(exam: Exam, call: LossCall) -> bool:
+    """True where fit raises inside this call."""
+    return raises(exam) and exam.fit.stage == "loss" and exam.fit.failed_call == call.number
+
+
+def leaf_calls(exam: Exam) -> Iterator[LossCall]:
+    """The calls that returned, on one output leaf with one target leaf, under `exam.run`."""
+    for call in exam.run.calls:
+        single = not call.subtree and len(call.targets) == len(call.outputs) == 1
+        if single and call.value_shape is not None and call.targets[0] is not None and call.outputs[0] is not None:
+            yield call
+
+
+# Losses that take one row a class. Keras's functions, by name (`keras/src/losses/losses.py`).
+_ONE_HOT = (
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "categorical_generalized_cross_entropy",
+    "kl_divergence",
+)
+
+
+def wrong_encoding(exam: Exam, call: LossCall) -> str | None:
+    """ "numbers" where a loss for one-hot rows met class numbers, "rows" for the reverse, else None."""
+    if not call.builtin or call.subtree or len(call.targets) != 1 or len(call.outputs) != 1:
+        return None
+    found = exam.values.get(str(call.targets[0]))
+    target, output = call.target_shapes[0], call.output_shapes[0]
+    if found is None or found.numbers is None or len(output) < 2 or output[-1] < 2 or -1 in (*target, *output):
+        return None
+    if call.label in _ONE_HOT and target in (output[:-1], (*output[:-1], 1)):
+        kept = found.kept()
+        return "numbers" if kept.size and bool((kept == kept.round()).all()) and kept.min() >= 0 else None
+    if call.label == "sparse_categorical_crossentropy" and target == output:
+        rows = found.numbers.reshape(-1, target[-1])
+        return "rows" if bool((rows.sum(axis=1) == 1).all()) and bool(((rows == 0) | (rows == 1)).all()) else None
+    return None
+
+
+def transposition(call: LossCall) -> tuple[int, ...] | None:
+    """The axes by which the target becomes what the loss takes on this output, or None where it already fits or never does."""
+    if not call.builtin or call.subtree or len(call.targets) != 1 or call.targets[0] is None:
+        return None
+    target, output = call.target_shapes[0], call.output_shapes[0]
+    wanted = output[:-1] if "sparse" in call.label and len(target) == len(output) - 1 else output
+    if len(target) != len(wanted) or len(target) < 3 or target == wanted or sorted(target) != sorted(wanted):
+        return None
+    # The samples stay where they are unless only moving them helps.
+    first = [0] if target[0] == wanted[0] else []
+    if first and sorted(target[1:]) != sorted(wanted[1:]):
+        return None
+    left = [i for i in range(len(target)) if i not in first]
+    order = list(first)
+    for size in wanted[len(first) :]:
+        axis = next(i for i in left if target[i] == size)
+        left.remove(axis)
+        order.append(axis)
+    return tuple(order)
+
+
+def flat_outputs(exam: Exam) -> list[str]:
+    """The outputs' paths in Keras's order."""
+    return [path for path, _ in trees.leaves("y_pred", exam.case.model.outputs)]
 
 
 def output_paths(exam: Exam) -> list[str]:

@@ -20,14 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor.facts import Broadcast, Exam, LossCall
+from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Broadcast, Exam, Finding, LossCall
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Leaf calls that were observed to broadcast."""
+    told = False
     for call in exam.run.calls:
         found = call.broadcast
+        if shared.wrong_encoding(exam, call) or shared.transposition(call):
+            continue  # LD305's, LD306's
         if found is None or not found.observed or call.value_shape is None:
             continue
         target, output = call.target_shapes[0], call.output_shapes[0]
@@ -35,6 +40,38 @@ def check(exam: Exam) -> Iterator[Finding]:
             continue  # numbers and single rows have no samples axis of their own: LD304
         if not _only_crossed(exam, call):
             yield _finding(call, found, target, output)
+            told = True
+    if not told:
+        yield from _by_luck(exam)
+
+
+def _by_luck(exam: Exam) -> Iterator[Finding]:
+    """The same case with one row less raises: some axis has the batch's size by accident, and was taken for the samples."""
+    fewer, rows = exam.probes.fewer, exam.case.rows
+    if (
+        fewer is None
+        or fewer.outcome.status != "raises"
+        or shared.raises(exam)
+        or exam.case.batch.sample_weight is not None
+    ):
+        return
+    number = fewer.failed_call
+    call = exam.fit.calls[number] if number is not None and number < len(exam.fit.calls) else None
+    builtin = all(c.builtin for c in exam.fit.calls)
+    where = tuple(str(p) for p in (*call.targets, *call.outputs)) if call else tuple(shared.output_paths(exam))
+    shapes = (
+        f"{where[0]} {call.target_shapes[0]} meets {where[1]} {call.output_shapes[0]}"
+        if call and len(where) == 2
+        else "the case works"
+    )
+    yield RULE.finding(
+        "error" if builtin else "warning",
+        "silent" if builtin else "risk",
+        f"{shapes} only because the batch has {rows} rows: with {rows - 1} Keras raises, so another axis is taken for the samples.",
+        where=where,
+        evidence={"rows": rows, f"error with {rows - 1} rows": fewer.outcome.error},
+        fixes=(Fix("give the target the output's shape", "batch", "manual"),),
+    )
 
 
 def _only_crossed(exam: Exam, call: LossCall) -> bool:

@@ -20,9 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.exam.declared import sorted_order_differs
+from lossdoctor.facts import Declared, Exam, Run
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Declared, Exam, Finding, Run
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:

@@ -21,9 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor import near
+from lossdoctor.facts import Exam
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Exam, Finding
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:

@@ -24,9 +24,10 @@ from pathlib import PurePath
 from typing import Any
 
 from lossdoctor import trees
+from lossdoctor.facts import Exam, Gradient
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Exam, Finding, Gradient
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:

@@ -1,0 +1,105 @@
+"""Which metric meets which output: Keras's own `compute_metrics` with every metric watched."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from lossdoctor import _keras, trees
+from lossdoctor.exam import standin
+from lossdoctor.exam.setup import Setup
+from lossdoctor.facts import MetricCall
+from lossdoctor.types import Tree
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What one metric was handed."""
+
+    identifier: Any
+    path: str
+    y_true: Any
+    y_pred: Any
+    sample_weight: Any
+
+
+class _Watched(keras.metrics.Metric):  # type: ignore[misc]
+    """Notes what it is handed; the metric itself is computed after the step."""
+
+    def __init__(self, identifier: Any, path: str, seen: list[_Seen]) -> None:
+        super().__init__(name=path)
+        self._identifier, self._path, self._seen = identifier, path, standin.Opaque(seen)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self._seen.value.append(_Seen(self._identifier, self._path, y_true, y_pred, sample_weight))
+
+    def result(self) -> Any:
+        return keras.ops.zeros(())
+
+
+def metric_calls(setup: Setup) -> tuple[MetricCall, ...]:
+    """Every (metric, output) pair of one eager train step; empty where there are no metrics or the step raises."""
+    if setup.metrics is None and setup.weighted_metrics is None:
+        return ()
+    seen: list[_Seen] = []
+    watched = replace(
+        setup,
+        metrics=_watch("metrics", setup.metrics, seen),
+        weighted_metrics=_watch("weighted_metrics", setup.weighted_metrics, seen),
+    )
+    log = standin.Log()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = standin.compiled(watched, standin.watch(setup.loss, log), log, eager=True, fresh=False)
+            standin.train(model, watched, "train_on_batch")
+        except Exception:  # the run of the real metrics has the error
+            return ()
+        outputs = {
+            path: standin.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup)) if v is not None
+        }
+        targets = {path: v for path, v in trees.leaves("y", setup.y) if isinstance(v, np.ndarray)}
+        return tuple(_call(found, outputs, targets) for found in seen)
+
+
+def _watch(root: str, metrics: Tree, seen: list[_Seen]) -> Tree:
+    if metrics is None:
+        return None
+    flat = [None if leaf is None else _Watched(leaf, path, seen) for path, leaf in trees.leaves(root, metrics)]
+    return trees.pack(metrics, flat)
+
+
+def _call(found: _Seen, outputs: dict[str, Any], targets: dict[str, Any]) -> MetricCall:
+    y_true, y_pred = standin.to_numpy(found.y_true), standin.to_numpy(found.y_pred)
+    metric, value = None, None
+    try:
+        metric = _keras.resolve_metric(_keras.metric_copy(found.identifier), found.y_true, found.y_pred)
+        metric.update_state(y_true, y_pred, found.sample_weight)
+        value = standin.scalar(metric.result())
+    except Exception:  # what it raises in `fit` is in the compiled run
+        value = None
+    function = getattr(metric, "_fn", None)
+    return MetricCall(
+        metric_path=found.path,
+        label=str(getattr(metric, "name", None) or found.identifier),
+        function=getattr(function, "__name__", None) or (None if metric is None else type(metric).__name__),
+        output=_same(y_pred, outputs),
+        target=_same(y_true, targets),
+        output_shape=tuple(np.shape(y_pred)),
+        target_shape=tuple(np.shape(y_true)),
+        value=value,
+    )
+
+
+def _same(array: Any, known: dict[str, Any]) -> str | None:
+    """The path whose values these are (a metric may be handed tensors that are other objects than the loss was)."""
+    for path, other in known.items():
+        if array is not None and other is not None and array.shape == other.shape:
+            close = array == other if array.dtype.kind in "OUS" else np.isclose(array, other, equal_nan=True)
+            if bool(np.all(close)):
+                return path
+    return None

@@ -1,0 +1,157 @@
+"""What the outputs can be, and how cross-entropies read them: measured on the model's own last layers."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from typing import Any
+
+import numpy as np
+
+from lossdoctor import _keras, trees
+from lossdoctor.exam import standin
+from lossdoctor.exam.setup import SEED, Setup
+from lossdoctor.facts import Activation, LossCall, Readings, Run
+from lossdoctor.types import Tail
+
+# Normals are pushed through the last layers at these scales: wide enough to meet every bound.
+_SCALES = (1.0, 10.0, 100.0, 1000.0)
+_MOST_ENTRIES = 4_000_000
+
+
+def activations(setup: Setup, names: tuple[str | None, ...]) -> dict[str, Activation]:
+    """{output path: what it can be}. A range is measured where an activation is known and is not linear."""
+    found = {}
+    for i, (path, spec) in enumerate(trees.leaves("y_pred", setup.outputs)):
+        name = names[i] if i < len(names) else None
+        tail = setup.tails[i] if i < len(setup.tails) else None
+        found[path] = _as_given(path, name, setup.starts[i]) if setup.given and tail is None else Activation(path, name)
+        if name not in (None, "linear") and tail is not None and spec.shape and np.prod(spec.shape) <= _MOST_ENTRIES:
+            found[path] = _measured(path, str(name), tail, i)
+    return found
+
+
+def _as_given(path: str, name: str | None, predictions: np.ndarray) -> Activation:
+    """The range of the predictions that the caller gave."""
+    if name is not None or not predictions.size or not np.isfinite(predictions).all():
+        return Activation(path, name)
+    return Activation(
+        path, name, float(predictions.min()), float(predictions.max()), _sums_to_one([predictions], len(predictions))
+    )
+
+
+def _measured(path: str, name: str, tail: Tail, number: int) -> Activation:
+    normals = np.random.default_rng([SEED, number, 1]).normal(size=tail.start.shape)  # type: ignore[arg-type]
+    seen = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for scale in _SCALES:
+            pair = [_through(tail, sign * scale * normals) for sign in (1, -1)]
+            seen.append(np.concatenate(pair) if pair[0].ndim else np.stack(pair))
+    lows = [_least(a[~np.isnan(a)]) for a in seen]
+    highs = [_most(a[~np.isnan(a)]) for a in seen]
+    return Activation(
+        path,
+        name,
+        lows[-1] if _settled([-v for v in lows]) else None,
+        highs[-1] if _settled(highs) else None,
+        _sums_to_one(seen, len(normals)),
+        constant=max(highs) - min(lows) < 1e-6,
+    )
+
+
+def _least(array: np.ndarray) -> float:
+    return float(array.min()) if array.size else -np.inf
+
+
+def _most(array: np.ndarray) -> float:
+    return float(array.max()) if array.size else np.inf
+
+
+def _through(tail: Tail, values: np.ndarray) -> np.ndarray:
+    value: Any = np.asarray(values, dtype=tail.start.dtype)
+    for operation in tail.operations:
+        value = operation(value)
+    return np.asarray(_keras.to_numpy(value), dtype="float64")
+
+
+def _settled(largest: list[float]) -> bool:
+    """True where ten times larger values going in no longer move the bound."""
+    return bool(np.isfinite(largest[-1])) and largest[-1] <= largest[-2] + 0.05 * abs(largest[-2]) + 1e-6
+
+
+def _sums_to_one(seen: list[np.ndarray], rows: int) -> int | None:
+    """The axis along which all entries add up to 1; each array may hold several batches of `rows` rows."""
+    if any(np.isnan(a).any() or a.min(initial=0) < -1e-6 for a in seen):
+        return None
+    for axis in reversed(range(seen[0].ndim)):
+        sums = [a.sum(axis=axis) if axis else a.reshape(-1, rows, *a.shape[1:]).sum(axis=1) for a in seen]
+        if all(np.allclose(s, 1, atol=1e-3) for s in sums):
+            return axis
+    return None
+
+
+def readings(setup: Setup, run: Run) -> dict[int, Readings]:
+    """{call number: the values} of every cross-entropy of Keras's own on one output leaf."""
+    found: dict[int, Readings] = {}
+    calls = [c for c in run.calls if c.builtin and c.value_shape is not None and len(c.outputs) == 1 and not c.subtree]
+    if not calls:
+        return found
+    losses = dict(trees.leaves("loss", setup.loss))
+    targets = dict(trees.leaves("y", setup.y))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tensors: dict[str, Any] = {}
+        for call in calls:
+            target = targets.get(str(call.targets[0]))
+            inner = None if target is None else _keras.resolve_loss(losses.get(call.loss_path), target, target)
+            if inner is None or not has_logits(inner):
+                continue
+            tensors = tensors or dict(trees.leaves("y_pred", standin.predictions(setup)))
+            try:
+                reading = _reading(setup, call, inner, target, tensors)
+            except Exception:  # shapes that only the train step puts right
+                continue
+            if reading is not None:
+                found[call.number] = reading
+    return found
+
+
+def has_logits(loss: Any) -> bool:
+    """True for a loss whose function takes `from_logits`."""
+    function = getattr(loss, "fn", None)
+    return function is not None and "from_logits" in inspect.signature(function).parameters
+
+
+def _reading(setup: Setup, call: LossCall, inner: Any, target: Any, tensors: dict[str, Any]) -> Readings | None:
+    path = str(call.outputs[0])
+    paths = [p for p, _ in trees.leaves("y_pred", setup.outputs)]
+    place = paths.index(path)
+    mask, start, tail = setup.masks[place], setup.starts[place], setup.tails[place]
+    plain = np.asarray(_keras.to_numpy(tensors[path]), dtype="float32")
+    asked = bool(_keras.loss_arguments(inner).get("from_logits", False))
+
+    def value(from_logits: bool, predictions: Any) -> float | None:
+        tensor = _keras.to_tensor(predictions)
+        if mask is not None:
+            _keras.set_mask(tensor, _keras.to_tensor(mask))
+        return standin.scalar(_keras.with_arguments(inner, from_logits=from_logits)(target, tensor))
+
+    trained = standin.scalar(inner(target, tensors[path]))
+    probabilities, logits = value(False, plain), value(True, plain)
+    if trained is None or probabilities is None or logits is None:
+        return None
+    behind = None
+    if tail is not None and tuple(start.shape) == plain.shape:
+        behind = value(True, start)
+    return Readings(call.number, asked, trained, probabilities, logits, behind)
+
+
+def reduced(loss: Any) -> Any:
+    """The same loss averaged over the batch, where it has a `reduction`."""
+    if getattr(loss, "reduction", "sum_over_batch_size") in ("sum_over_batch_size", "mean"):
+        return loss
+    made = copy.copy(loss)
+    made.reduction = "sum_over_batch_size"
+    return made

@@ -1,0 +1,351 @@
+"""Metamorphic relations: change one thing about the batch or the predictions, step again, and see what moves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from lossdoctor import _keras, trees
+from lossdoctor.exam import standin
+from lossdoctor.exam.outputs import reduced
+from lossdoctor.exam.setup import SEED, Setup, start, take
+from lossdoctor.exam.stepper import Step, Stepper
+from lossdoctor.facts import Coupling, Draw, LossCall, Minimum, Probes, Run, Zeroed
+from lossdoctor.types import Tree
+
+# Further draws of predictions; with the first they must agree before a rule speaks.
+_DRAWS = 2
+_MOST_TARGETS = 8
+_NOISES = 4
+
+
+def run_probes(setup: Setup, run: Run, skipped: dict[str, str]) -> Probes:
+    """All probes of a case whose `fit` ran; `skipped` is told which could not run and why."""
+    if run.outcome.status != "ok" or not run.calls:
+        reason = "fit raises, so nothing can be compared" if run.outcome.status == "raises" else "no loss was called"
+        skipped["probes"] = reason
+        return Probes()
+    try:
+        stepper = Stepper(setup)
+        first = stepper.step()
+    except Exception as error:  # a loss that only runs compiled
+        skipped["probes"] = f"the loss cannot be run eagerly ({type(error).__name__})"
+        return Probes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Probes(
+            draws=_draws(setup, stepper, first),
+            moved=_moved(setup, stepper, first),
+            coupled=_coupled(setup, stepper, first, run),
+            permuted=_permuted(setup, stepper, first, run),
+            minima=_minima(setup, run),
+            zeroed=_zeroed(setup, stepper, first),
+            scalar=_scalar(setup, run),
+            swapped=_swapped(setup, run),
+            fewer=_fewer(setup),
+            scales=_scales(setup, run, first),
+        )
+
+
+def _aligned(setup: Setup) -> int:
+    """The number of rows that all outputs and targets share; 0 where they do not."""
+    sizes = {s.shape[0] if s.shape else -1 for s in trees.values(setup.outputs)}
+    sizes |= {
+        (leaf.shape[0] if isinstance(leaf, np.ndarray) and leaf.ndim else -1)
+        for leaf in trees.values(setup.y)
+        if leaf is not None
+    }
+    sizes |= {s.shape[0] if s.ndim else -1 for s in setup.starts}
+    return sizes.pop() if len(sizes) == 1 and -1 not in sizes else 0
+
+
+def _custom(run: Run) -> bool:
+    return any(not call.builtin for call in run.calls)
+
+
+def _draw(step: Step) -> Draw:
+    return Draw(step.loss, step.values, {path: float(np.linalg.norm(g)) for path, g in step.gradients.items()})
+
+
+def _draws(setup: Setup, stepper: Stepper, first: Step) -> tuple[Draw, ...]:
+    if setup.given:
+        return (_draw(first),)
+    others = [
+        stepper.step(starts=[start(i + 100 * (k + 1), s.shape) for i, s in enumerate(setup.starts)])
+        for k in range(_DRAWS)
+    ]
+    return tuple(_draw(step) for step in (first, *others))
+
+
+def _moved(setup: Setup, stepper: Stepper, first: Step) -> dict[str, tuple[str, ...]]:
+    """Change one target leaf at a time (its own rows in another order, so that its values stay what they can be)."""
+    targets = [(p, leaf) for p, leaf in trees.leaves("y", setup.y) if isinstance(leaf, np.ndarray) and leaf.ndim]
+    if len(first.gradients) < 2 or not 1 < len(targets) <= _MOST_TARGETS:
+        return {}
+    found = {}
+    for path, leaf in targets:
+        other = _changed(leaf)
+        if other is None:
+            continue
+        step = _try(stepper, y=_with(setup.y, path, other))
+        if step is not None:
+            found[path] = tuple(p for p in first.gradients if not _alike(first.gradients[p], step.gradients[p]))
+    return found
+
+
+def _changed(leaf: np.ndarray) -> np.ndarray | None:
+    for turn in range(1, min(len(leaf), 6)):
+        rolled = np.roll(leaf, turn, axis=0)
+        if not np.array_equal(rolled, leaf):
+            return rolled
+    return leaf + np.asarray(0.25, dtype=leaf.dtype) if leaf.dtype.kind == "f" else None
+
+
+def _with(tree: Tree, path: str, leaf: Any) -> Tree:
+    return trees.pack(tree, [leaf if p == path else old for p, old in trees.leaves("y", tree)])
+
+
+def _try(stepper: Stepper, **given: Any) -> Step | None:
+    try:
+        return stepper.step(**given)
+    except Exception:  # the changed case is not the user's; what it raises says nothing
+        return None
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> bool:
+    scale = max(float(np.max(np.abs(a), initial=0)), float(np.max(np.abs(b), initial=0)), 1e-12)
+    return bool(np.allclose(a, b, rtol=1e-4, atol=1e-5 * scale, equal_nan=True))
+
+
+def _coupled(setup: Setup, stepper: Stepper, first: Step, run: Run) -> tuple[Coupling, ...]:
+    """Give one row another row's targets, then other predictions, and see whether other rows' gradients move."""
+    rows = _aligned(setup)
+    if rows < 2 or not _custom(run):
+        return ()
+    row, found = rows // 2, []
+    y = trees.map_leaves(lambda leaf: _other_row(leaf, row), setup.y)
+    starts = [_with_row(s, row, start(i + 700, s.shape)) for i, s in enumerate(setup.starts)]
+    for changed, step in (("target", _try(stepper, y=y)), ("prediction", _try(stepper, starts=starts))):
+        for output in first.gradients if step is not None else ():
+            coupling = _coupling(output, changed, row, first, step)
+            if coupling is not None:
+                found.append(coupling)
+    return tuple(found)
+
+
+def _coupling(output: str, changed: str, row: int, first: Step, step: Any) -> Coupling | None:
+    before, after = first.rows(output), step.rows(output)
+    scale = max(float(np.max(np.abs(before), initial=0)), 1e-12)
+    moved = np.any(~np.isclose(before, after, rtol=1e-3, atol=1e-4 * scale, equal_nan=True), axis=1)
+    moved[row] = False
+    reached = np.flatnonzero(moved)
+    return Coupling(output, changed, row, len(reached), len(before), int(reached[0])) if len(reached) else None
+
+
+def _other_row(leaf: Any, row: int) -> Any:
+    if not isinstance(leaf, np.ndarray) or not leaf.ndim:
+        return leaf
+    for other in range(len(leaf)):
+        if not np.array_equal(leaf[other], leaf[row]):
+            return _with_row(leaf, row, np.roll(leaf, row - other, axis=0))
+    return leaf
+
+
+def _with_row(array: np.ndarray, row: int, source: np.ndarray) -> np.ndarray:
+    made = np.array(array)
+    if made.ndim:
+        made[row] = source[row]
+    return made
+
+
+def _permuted(setup: Setup, stepper: Stepper, first: Step, run: Run) -> tuple[float, float] | None:
+    """The loss as given, and with all rows in another order (kept where no row has a mask of its own)."""
+    rows = _aligned(setup)
+    if rows < 3 or not _custom(run) or any(m is not None for m in setup.masks) or first.loss is None:
+        return None
+    order = np.random.default_rng(SEED).permutation(rows)
+
+    def turn(leaf: Any) -> Any:
+        return leaf[order] if isinstance(leaf, np.ndarray) and leaf.ndim and len(leaf) == rows else leaf
+
+    weights = None if setup.sample_weight is None else trees.map_leaves(turn, setup.sample_weight)
+    step = _try(
+        stepper, starts=[turn(s) for s in setup.starts], y=trees.map_leaves(turn, setup.y), sample_weight=weights
+    )
+    return None if step is None or step.loss is None else (first.loss, step.loss)
+
+
+def _leaf_calls(run: Run) -> list[LossCall]:
+    return [c for c in run.calls if not c.builtin and not c.subtree and len(c.targets) == len(c.outputs) == 1]
+
+
+def _minima(setup: Setup, run: Run) -> tuple[Minimum, ...]:
+    """Custom losses with the target itself as the prediction, where target and output have one shape."""
+    losses, targets = dict(trees.leaves("loss", setup.loss)), dict(trees.leaves("y", setup.y))
+    outputs = {path: _keras.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup))}
+    found = []
+    for call in _leaf_calls(run):
+        target, output = targets.get(str(call.targets[0])), outputs.get(str(call.outputs[0]))
+        if target is None or output is None or target.shape != output.shape or target.dtype.kind not in "biuf":
+            continue
+        if np.isfinite(target).all() and not np.all(target == target.reshape(-1)[0]):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                minimum = _minimum(losses.get(call.loss_path), call.number, target, np.asarray(output))
+            if minimum is not None:
+                found.append(minimum)
+    return tuple(found)
+
+
+def _minimum(identifier: Any, number: int, target: np.ndarray, output: np.ndarray) -> Minimum | None:
+    random = np.random.default_rng([SEED, number, 2])
+    best = target.astype("float32")
+    # Noise that the output can be: its own predictions, with their rows in other orders.
+    noises = [output.astype("float32")[random.permutation(len(output))] for _ in range(_NOISES)]
+    span = float(np.std(best)) or 1.0
+    steps = [np.float32(0.02 * span) * random.normal(size=best.shape).astype("float32") for _ in range(_NOISES)]
+    near = [best + sign * step for step in steps for sign in (np.float32(1), np.float32(-1))]
+
+    def value(prediction: np.ndarray) -> float:
+        loss = _keras.resolve_loss(identifier, target, prediction)
+        return float(np.mean(_keras.to_numpy(loss(_keras.to_tensor(target), _keras.to_tensor(prediction)))))
+
+    try:
+        return Minimum(
+            number,
+            value(best),
+            tuple(value(p) for p in noises),
+            tuple(value(p) for p in near),
+        )
+    except Exception:  # a loss that cannot be called on these: nothing is said
+        return None
+
+
+def _zeroed(setup: Setup, stepper: Stepper, first: Step) -> tuple[Zeroed, ...]:
+    """The given sample weights with one sample's set to 0: its gradient should vanish, and only its."""
+    rows = _aligned(setup)
+    if setup.sample_weight is None or rows < 2:
+        return ()
+    found: dict[str, Zeroed] = {}
+    # A row whose weight is not 0 already, for every output.
+    for row in _weighted_rows(setup.sample_weight, rows)[:2]:
+        step = _try(stepper, sample_weight=trees.map_leaves(partial(_without, row=row), setup.sample_weight))
+        for output in first.gradients if step is not None else ():
+            zeroed = _zero(output, row, first, step)
+            if zeroed.before > 0 and output not in found:
+                found[output] = zeroed
+    return tuple(found.values())
+
+
+def _weighted_rows(weights: Tree, rows: int) -> list[int]:
+    alive = np.ones(rows, dtype=bool)
+    for leaf in trees.values(weights):
+        if isinstance(leaf, np.ndarray) and leaf.ndim and len(leaf) == rows:
+            alive &= np.any(leaf.reshape(rows, -1) != 0, axis=1)
+    found = np.flatnonzero(alive)
+    return [int(found[len(found) // 2]), int(found[-1])] if len(found) else []
+
+
+def _without(weight: Any, row: int) -> Any:
+    if not isinstance(weight, np.ndarray) or not weight.ndim:
+        return weight
+    made = np.array(weight)
+    made[row] = 0
+    return made
+
+
+def _zero(output: str, row: int, first: Step, step: Any) -> Zeroed:
+    before, after = first.gradients[output], step.gradients[output]
+    columns: tuple[float | None, float | None] = (None, None)
+    if before.ndim >= 2 and before.shape[1] == before.shape[0]:
+        columns = (float(np.linalg.norm(before[:, row])), float(np.linalg.norm(after[:, row])))
+    return Zeroed(
+        output, row, float(np.linalg.norm(before[row])), float(np.linalg.norm(after[row])), columns[0], columns[1]
+    )
+
+
+def _scalar(setup: Setup, run: Run) -> tuple[int, ...]:
+    """Numbers of the custom calls in which a sample of weight 0 still counts: called by hand, its prediction changed."""
+    losses, targets = dict(trees.leaves("loss", setup.loss)), dict(trees.leaves("y", setup.y))
+    outputs = {path: _keras.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup))}
+    found = []
+    for call in _leaf_calls(run):
+        target, output = targets.get(str(call.targets[0])), outputs.get(str(call.outputs[0]))
+        if not isinstance(target, np.ndarray) or output is None or not output.ndim or len(output) < 2:
+            continue
+        weight = np.ones(len(output), dtype="float32")
+        weight[0] = 0
+        other = np.array(output)
+        other[0] = np.roll(output, 1, axis=0)[0]
+        try:
+            loss = _keras.resolve_loss(losses.get(call.loss_path), target, output)
+            a, b = (
+                float(np.mean(_keras.to_numpy(loss(_keras.to_tensor(target), _keras.to_tensor(p), weight))))
+                for p in (output, other)
+            )
+        except Exception:  # weights that do not fit this loss
+            continue
+        if not np.isclose(a, b, rtol=1e-5, atol=1e-7):
+            found.append(call.number)
+    return tuple(found)
+
+
+def _swapped(setup: Setup, run: Run) -> dict[int, tuple[float, float]]:
+    """{call number: (its loss as Keras calls it, with the two arguments exchanged)} of the custom losses."""
+    losses, targets = dict(trees.leaves("loss", setup.loss)), dict(trees.leaves("y", setup.y))
+    outputs = {path: _keras.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup))}
+    found = {}
+    for call in _leaf_calls(run):
+        target, output = targets.get(str(call.targets[0])), outputs.get(str(call.outputs[0]))
+        if not isinstance(target, np.ndarray) or output is None or target.dtype.kind not in "biuf":
+            continue
+        pair = (np.asarray(target, dtype="float32"), np.asarray(output, dtype="float32"))
+        try:
+            loss = _keras.resolve_loss(losses.get(call.loss_path), *pair)
+            a, b = (
+                float(np.mean(_keras.to_numpy(loss(_keras.to_tensor(p), _keras.to_tensor(q)))))
+                for p, q in (pair, pair[::-1])
+            )
+        except Exception:  # arguments that cannot be exchanged
+            continue
+        found[call.number] = (a, b)
+    return found
+
+
+def _fewer(setup: Setup) -> Run | None:
+    """The case with one row less, where the number of rows equals some other axis by accident or by design."""
+    rows = _aligned(setup)
+    arrays = [leaf for tree in (setup.y, setup.sample_weight) if tree is not None for leaf in trees.values(tree)]
+    axes = {d for leaf in arrays if isinstance(leaf, np.ndarray) for d in leaf.shape[1:]}
+    axes |= {d for s in trees.values(setup.outputs) for d in s.shape[1:]}
+    return standin.replay(take(setup, rows - 1)) if rows > 2 and rows in axes else None
+
+
+def _scales(setup: Setup, run: Run, first: Step) -> dict[str, float]:
+    """{output: gradient norm over that with all losses averaged}, where the outputs' losses are reduced differently."""
+    if len({call.reduction for call in run.calls}) < 2:
+        return {}
+    loss = trees.map_leaves(lambda leaf: None if leaf is None else reduced(leaf), setup.loss)
+    even = standin.replay(replace(setup, loss=loss, loss_weights=None))
+    if even.outcome.status != "ok":
+        return {}
+    norms = {g.output: g.norm for g in even.gradients}
+    return {
+        path: float(np.linalg.norm(gradient)) / norms[path]
+        for path, gradient in first.gradients.items()
+        if norms.get(path)
+    }
+
+
+def gradient_shares(draws: Sequence[Draw]) -> list[dict[str, float]]:
+    """For every draw {output: its share of the sum of the gradients' norms}."""
+    found = []
+    for draw in draws:
+        total = sum(draw.norms.values())
+        found.append({path: norm / total for path, norm in draw.norms.items()} if total > 0 else {})
+    return found

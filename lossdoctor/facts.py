@@ -1,0 +1,325 @@
+"""What Keras was observed to do with a case: the frozen facts that the exam hands to the rules. No judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lossdoctor.types import Case, Outcome
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Broadcast:
+    """Whether one loss broadcasts its target against its output, measured on seeded arrays of the same shapes.
+
+    `shape` is the common shape; `as_given` what the loss returned on the two shapes, `explicit` what
+    it returned once both were expanded to `shape` by hand. `observed` says that they agree.
+    """
+
+    shape: tuple[int, ...]
+    as_given: float
+    explicit: float
+    observed: bool
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """One call of one loss, as Keras made it in a train step.
+
+    `outputs` and `targets` are the leaves it was handed, in Keras's order (None: a tensor that is no
+    leaf of the batch). `value` is the returned scalar, `value_shape` the returned shape.
+    `arguments` are what a built-in loss hands to its function (from_logits, ignore_class, axis ...). `builtin` is true for Keras's own losses; `wrapped` for functions, whose arguments Keras squeezes.
+    """
+
+    number: int
+    loss_path: str
+    label: str
+    reduction: str | None
+    builtin: bool
+    wrapped: bool
+    outputs: tuple[str | None, ...]
+    targets: tuple[str | None, ...]
+    output_shapes: tuple[tuple[int, ...], ...]
+    target_shapes: tuple[tuple[int, ...], ...]
+    output_dtypes: tuple[str, ...]
+    target_dtypes: tuple[str, ...]
+    subtree: bool
+    sample_weight_shape: tuple[int, ...] | None = None
+    value: float | None = None
+    value_shape: tuple[int, ...] | None = None
+    weight: float = 1.0
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    broadcast: Broadcast | None = None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """d(total loss)/d(output), at one output leaf. `norm` is Euclidean; `reached` counts the entries along
+    axis 0 that have any non-zero gradient, `rows` all of them, `first_unreached` the first that has none.
+    `connected` is false where the backend says that no path leads from the loss to the output (TensorFlow)."""
+
+    output: str
+    norm: float
+    finite: bool
+    reached: int
+    rows: int
+    first_unreached: int | None = None
+    connected: bool = True
+
+
+@dataclass(frozen=True)
+class Run:
+    """One real `fit` or `train_on_batch` on a fresh stand-in.
+
+    `stage` is where it raised: "model" (calling the model on x), "data" (before the loss was reached),
+    "dispatch" (Keras pairing targets, outputs and losses), "loss" (inside call number `failed_call`),
+    "gradient" (after the losses returned), "metrics" (only with the compiled metrics). `error_at` is "file:line: source" of the user's code, where
+    the error came through it.
+    """
+
+    outcome: Outcome
+    calls: tuple[LossCall, ...] = ()
+    gradients: tuple[Gradient, ...] = ()
+    stage: str | None = None
+    failed_call: int | None = None
+    error_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Declared:
+    """The same case with everything written by position tied to the names it was declared with.
+
+    `targets`, `losses` and `weights` map an output's path to what was declared for it; `changed` says which of "y",
+    "loss", "loss_weights" were tied, `out_of_order` which of them Keras would read in another order
+    than written. `run` is the tied case under the real `fit`.
+    """
+
+    targets: Mapping[str, str]
+    losses: Mapping[str, str]
+    weights: Mapping[str, float]
+    changed: tuple[str, ...]
+    run: Run
+
+
+@dataclass(frozen=True)
+class InputPair:
+    """Which leaf of x reached which `Input` when Keras called the model; None where none of x's leaves did."""
+
+    input: str
+    x: str | None
+    input_shape: tuple[int | None, ...]
+    x_shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class InputRun:
+    """The input stand-in, called on arrays of x's shapes. `error` is what Keras raised, or None."""
+
+    pairs: tuple[InputPair, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """The values of one target or weight leaf, as far as they were read.
+
+    `data` holds the first `read` of `rows` rows as read (text, objects and complex numbers too);
+    `numbers` the same as float64, or None where they are no real numbers. `counted` is false at the
+    entries whose sample weight is 0 (None: no weights, all count).
+    """
+
+    path: str
+    dtype: str
+    rows: int
+    read: int
+    data: np.ndarray = field(repr=False)
+    numbers: np.ndarray | None = field(repr=False)
+    counted: np.ndarray | None = field(default=None, repr=False)
+
+    def where(self, wrong: np.ndarray) -> Wrong | None:
+        """How many counted entries are `wrong` (boolean, the shape of `numbers`), and the first of them."""
+        if self.counted is not None:
+            wrong = wrong & self.counted
+        places = wrong.nonzero()
+        if not places[0].size:
+            return None
+        index = tuple(int(axis[0]) for axis in places)
+        value = self.data[index]
+        return Wrong(int(places[0].size), int(wrong.size), index, value.item() if hasattr(value, "item") else value)
+
+    def kept(self) -> Any:
+        """The finite counted numbers, flat; empty where there are none."""
+        import numpy as np
+
+        if self.numbers is None:
+            return np.zeros(0)
+        flat = self.numbers if self.counted is None else self.numbers[self.counted]
+        return flat[np.isfinite(flat)].reshape(-1)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """How many of `entries` entries are wrong, and the index and value of the first."""
+
+    count: int
+    entries: int
+    index: tuple[int, ...]
+    value: Any
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What one output can be, measured by pushing seeded normals of growing scale through its last layers.
+
+    `name` is None where the graph does not show it. `low` and `high` are the bounds (None: none, or not known).
+    `sums_to_one` is the axis along which the entries always add up to 1; `constant` is true where
+    the output is the same whatever goes in.
+    """
+
+    output: str
+    name: str | None
+    low: float | None = None
+    high: float | None = None
+    sums_to_one: int | None = None
+    constant: bool = False
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One cross-entropy on the same predictions, read in several ways (no sample weights).
+
+    `trained` is what Keras computes on the model's output tensor; `probabilities` and `logits` what the
+    loss returns on the plain values with `from_logits` False and True; `behind` what it returns on the
+    values in front of the activation with `from_logits=True` (None where there are none).
+    """
+
+    call: int
+    from_logits: bool
+    trained: float
+    probabilities: float
+    logits: float
+    behind: float | None = None
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One eager step on other seeded predictions: the total, the value of each loss call, the gradient's norm at each output."""
+
+    loss: float | None
+    values: tuple[float | None, ...]
+    norms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Changing one row of the targets (or predictions) moved the gradient of `reached` other rows of this output."""
+
+    output: str
+    changed: str
+    row: int
+    reached: int
+    rows: int
+    first: int | None
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """The loss of one call with the target itself as the prediction, against seeded noise.
+
+    `noise` are the losses of several random predictions, `near` those of small steps away from the
+    target, in random directions and their opposites.
+    """
+
+    call: int
+    at_target: float
+    noise: tuple[float, ...]
+    near: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Zeroed:
+    """The weight of one sample set to 0: the gradient norm of that row before and after, and of the column of the
+    same number (`column_*` None where the output has no second axis of the batch's size)."""
+
+    output: str
+    row: int
+    before: float
+    after: float
+    column_before: float | None = None
+    column_after: float | None = None
+
+
+@dataclass(frozen=True)
+class MetricCall:
+    """One metric that met one output in Keras's own `compute_metrics`."""
+
+    metric_path: str
+    label: str
+    function: str | None
+    output: str | None
+    target: str | None
+    output_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    value: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """Metamorphic relations on the stand-in, each on Keras's own train step.
+
+    `moved` maps a target leaf to the outputs whose gradient moves with it. `permuted` holds the loss
+    as given and with the rows in another order. `zeroed` holds the given sample weights with one sample's at 0;
+    `scalar` the numbers of the custom calls in which, called by hand, a sample of weight 0 still counts; `swapped` maps a
+    call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `fewer` is the case with one row less, run
+    where the number of rows equals another axis. `scales` maps an output to the gradient's
+    norm over that with every loss reduced by "sum_over_batch_size".
+    """
+
+    draws: tuple[Draw, ...] = ()
+    moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    coupled: tuple[Coupling, ...] = ()
+    permuted: tuple[float, float] | None = None
+    minima: tuple[Minimum, ...] = ()
+    zeroed: tuple[Zeroed, ...] = ()
+    scalar: tuple[int, ...] = ()
+    swapped: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    fewer: Run | None = None
+    scales: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """What Keras does with the case: observed facts, no judgement.
+
+    `direct` is one call of the loss on the whole trees. `repeats` holds the case with its rows
+    repeated twice and three times, `reduced` the case with every `reduction=None` replaced by
+    "sum_over_batch_size" (None where there is none). `values` maps the path of a target or weight leaf to what is
+    in it, `activations` an output's path to its range, `readings` the number of a cross-entropy call to its values,
+    `swapped_names` a loss's path to the names of its first two parameters where they stand in the other order. `skipped` maps a probe that could not run to the reason.
+    """
+
+    case: Case
+    fit: Run
+    train_on_batch: Run
+    direct: Outcome
+    inputs: InputRun | None = None
+    declared: Declared | None = None
+    repeats: tuple[Run, ...] = ()
+    reduced: Run | None = None
+    loss_source: Mapping[str, Any] = field(default_factory=dict)
+    swapped_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    values: Mapping[str, Values] = field(default_factory=dict)
+    activations: Mapping[str, Activation] = field(default_factory=dict)
+    readings: Mapping[int, Readings] = field(default_factory=dict)
+    metrics: tuple[MetricCall, ...] = ()
+    probes: Probes = field(default_factory=Probes)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def run(self) -> Run:
+        """What tells the pairing: `fit`, or `train_on_batch` where `fit` raises."""
+        return self.fit if self.fit.outcome.status == "ok" or not self.train_on_batch.calls else self.train_on_batch

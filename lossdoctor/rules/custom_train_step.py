@@ -1,0 +1,81 @@
+"""
+## What it sees
+A model class that replaces `train_step`, `compute_loss` or `test_step`.
+
+## Why it matters
+lossdoctor runs Keras's own step on a stand-in: the pairing of targets, losses and weights. What the model does in its own step besides (or instead) is not run.
+
+## What to do
+If the step calls `self.compute_loss(...)` or `super().train_step(...)` with the whole y and y_pred, what is told here holds. If it computes its losses by hand, check those functions on
+their own: `lossdoctor.check(outputs=..., batch=(None, y), loss=my_loss)`.
+
+## Measured
+Keras 3.15.1: `fit` calls the model's `train_step`; the default one calls `compute_loss`, which calls the compiled loss (`trainer.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.facts import Exam
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Overridden trainer methods."""
+    overridden = exam.case.model.overridden
+    if overridden:
+        yield RULE.finding(
+            "info",
+            "note",
+            f"The model has its own {shared.listed(overridden)}: Keras's own was run in its place, so what is told holds as far as yours does the same.",
+            where=tuple(overridden),
+            evidence={"overridden": list(overridden)},
+            fixes=(
+                Fix(
+                    "check losses that your step calls by hand on their own",
+                    "loss",
+                    "manual",
+                    "lossdoctor.check(outputs=..., batch=(None, y), loss=my_loss)",
+                ),
+            ),
+        )
+
+
+_MODEL = """\
+class Noisy(keras.Model):
+    def {method}(self, data):
+        return super().{method}(data)
+
+i = keras.Input((4,))
+model = Noisy(i, layers.Dense(1)(i))
+model.compile(loss="mse")
+x, y = np.ones((8, 4)), np.arange(8.0)[:, None]
+"""
+
+RULE = Rule(
+    code="LD951",
+    name="custom-train-step",
+    category="environment",
+    summary="The model replaces train_step or compute_loss: what was and was not run.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "its own test_step",
+            _MODEL.format(method="test_step"),
+            "info",
+        ),
+    ),
+    good=(
+        Example(
+            "Keras's own",
+            "i = keras.Input((4,))\n"
+            "model = keras.Model(i, layers.Dense(1)(i))\n"
+            'model.compile(loss="mse")\n'
+            "x, y = np.ones((8, 4)), np.arange(8.0)[:, None]\n",
+        ),
+    ),
+)

@@ -1,0 +1,120 @@
+"""
+## What it sees
+An output whose loss gives it no gradient: on every draw of predictions the gradient is exactly 0 while the loss is not, and small steps around the target do not move it either.
+
+## Why it matters
+The head stays at its initial weights. A rounded, thresholded or `argmax`-ed prediction, a `stop_gradient`, or a forgotten argument are the usual reasons.
+
+## What to do
+Compute the loss from `y_pred` itself; put metrics that round into `metrics`.
+
+## Measured
+Keras 3.15.1: on TensorFlow a loss that reaches none of the variables raises "No gradients provided for any variable"; where another output has a gradient, nothing raises. JAX trains on zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from lossdoctor.facts import Exam, LossCall
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Custom calls, output by output."""
+    if shared.raises(exam):
+        if exam.fit.stage == "gradient" and "No gradients" in shared.error(exam):
+            yield _unreached(exam)
+        return
+    gradients = {g.output: g for g in exam.fit.gradients}
+    minima = {m.call: m for m in exam.probes.minima}
+    for call in exam.fit.calls:
+        outputs = [str(o) for o in call.outputs if o is not None]
+        values = [d.values[call.number] for d in exam.probes.draws if call.number < len(d.values)]
+        if (
+            call.builtin
+            or not call.weight
+            or not values
+            or any(v is None or v == 0 or not math.isfinite(v) for v in values)
+        ):
+            continue
+        dead = [o for o in outputs if not any(draw.norms.get(o, 0.0) for draw in exam.probes.draws)]
+        for output in dead:
+            activation = exam.activations.get(output)
+            if output not in gradients or (activation is not None and activation.constant):
+                continue
+            minimum = minima.get(call.number)
+            certain = not gradients[output].connected or (
+                minimum is not None and all(abs(n - minimum.at_target) <= 1e-6 * max(1, abs(n)) for n in minimum.near)
+            )
+            yield _finding(call, output, len(dead) < len(outputs), certain, exam)
+
+
+def _finding(call: LossCall, output: str, partly: bool, certain: bool, exam: Exam) -> Finding:
+    severe = certain and not partly
+    values = [d.values[call.number] for d in exam.probes.draws]
+    return RULE.finding(
+        "error" if severe else "info",
+        "silent" if severe else "note",
+        f"{call.label} gives {output} no gradient: it is 0 on {len(values)} draws of predictions, while the loss is {shared.number(values[0])}.",
+        where=(output, call.loss_path),
+        evidence={
+            **{f"loss value, draw {i + 1}": v for i, v in enumerate(values)},
+            **{f"gradient norm, draw {i + 1}": d.norms.get(output, 0.0) for i, d in enumerate(exam.probes.draws)},
+        },
+        fixes=(Fix("compute the loss from y_pred itself, without rounding or stop_gradient", "loss", "manual"),),
+    )
+
+
+def _unreached(exam: Exam) -> Finding:
+    calls = exam.fit.calls
+    labels = shared.listed(list(dict.fromkeys(c.label for c in calls))) if calls else "The loss"
+    return RULE.finding(
+        "error",
+        "raises",
+        f"{labels} {'does' if len(calls) < 2 else 'do'} not depend on the predictions in a way that has a gradient: fit raises.",
+        where=tuple(str(o) for c in calls for o in c.outputs),
+        evidence={"error": shared.error(exam)},
+        fixes=(Fix("compute the loss from y_pred itself, without rounding or stop_gradient", "loss", "manual"),),
+    )
+
+
+_MODEL = """\
+def wrong(y_true, y_pred):
+    {body}
+
+i = keras.Input((4,))
+model = keras.Model(i, [layers.Dense(3)(i), layers.Dense(3)(i)])
+model.compile(loss=["mse", wrong])
+x, y = np.ones((8, 4)), [np.arange(24.0).reshape(8, 3), np.arange(24.0).reshape(8, 3)]
+"""
+
+RULE = Rule(
+    code="LD802",
+    name="ignored-output",
+    category="custom-loss",
+    summary="An output that its loss gives no gradient.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "a rounded prediction",
+            _MODEL.replace("{body}", "return ops.mean(ops.abs(y_true - ops.round(y_pred)), axis=-1)"),
+            "error|info",
+        ),
+        Example(
+            "a stopped gradient",
+            _MODEL.replace("{body}", "return ops.mean(ops.abs(y_true - ops.stop_gradient(y_pred)), axis=-1)"),
+            "error|info",
+        ),
+    ),
+    good=(
+        Example(
+            "the prediction itself", _MODEL.replace("{body}", "return ops.mean(ops.abs(y_true - y_pred), axis=-1)")
+        ),
+    ),
+    needs=("probes",),
+)

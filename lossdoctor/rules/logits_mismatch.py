@@ -1,0 +1,150 @@
+"""
+## What it sees
+A cross-entropy whose `from_logits` does not fit the activation that the output leaves through, in either direction; measured by reading the same predictions both ways.
+
+## Why it matters
+`from_logits=True` on a softmax or sigmoid output applies the activation twice: the loss is wrong, its gradient small, and the model hardly learns. `from_logits=False` on a linear output
+takes any number for a probability: everything outside 0..1 is clipped and has no useful gradient.
+
+## What to do
+Either no activation and `from_logits=True`, or the activation and `from_logits=False`.
+
+## Measured
+Keras 3.15.1. Softmax or sigmoid in the last layer, `from_logits=True`: on TensorFlow Keras finds the values in front of the activation (`_keras_logits`) and uses those: exactly compensated; on JAX the
+activation is applied twice. Behind a `Reshape` it is applied twice on TensorFlow too. Linear output, `from_logits=False`: no warning on either.
+Log-softmax output with sparse cross-entropy, `from_logits=False`: a constant loss without gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.facts import Activation, Exam, LossCall, Readings
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Cross-entropies on outputs whose activation is known."""
+    for call in shared.leaf_calls(exam):
+        reading = exam.readings.get(call.number)
+        activation = exam.activations.get(str(call.outputs[0]))
+        if reading is None or activation is None or activation.constant:
+            continue
+        if activation.name is None and exam.case.model.predictions is None:
+            continue
+        if reading.from_logits:
+            yield from _twice(exam, call, reading, activation)
+        elif not shared.within_unit(activation) and not shared.is_wrong_pair(call, activation):
+            yield _never(exam, call, reading, activation)
+
+
+def _shown(activation: Activation) -> str:
+    return activation.name or "given as probabilities"
+
+
+def _twice(exam: Exam, call: LossCall, reading: Readings, activation: Activation) -> Iterator[Finding]:
+    output = str(call.outputs[0])
+    evidence = _evidence(reading)
+    fixes = (
+        Fix("say that the output holds probabilities", "loss", "safe", f"{call.loss_path}: from_logits=False"),
+        Fix(f"or leave out the {_shown(activation)}", "model", "review"),
+    )
+    if shared.within_unit(activation) and (activation.name is not None or activation.sums_to_one is not None):
+        if shared.close(reading.trained, reading.logits) and not shared.close(reading.logits, reading.probabilities):
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"{call.label} has from_logits=True, but {output} is already {_shown(activation)}: the activation counts twice. Keras computes "
+                f"{shared.number(reading.trained)}; the loss of these probabilities is {shared.number(reading.probabilities)}.",
+                where=(output, call.loss_path),
+                evidence=evidence,
+                fixes=fixes,
+            )
+        elif not shared.close(reading.logits, reading.probabilities):
+            yield RULE.finding(
+                "info",
+                "note",
+                f"{call.label} has from_logits=True and {output} is {_shown(activation)}: {exam.case.environment.backend} looks behind the activation and computes "
+                f"{shared.number(reading.trained)} as meant; read as logits these outputs give {shared.number(reading.logits)}.",
+                where=(output, call.loss_path),
+                evidence=evidence,
+                fixes=fixes,
+            )
+    elif activation.low is not None and activation.high is not None:
+        yield RULE.finding(
+            "warning",
+            "risk",
+            f"{call.label} has from_logits=True, but {output} is {_shown(activation)}, from {shared.number(activation.low)} to {shared.number(activation.high)}: "
+            "as logits these never reach a probability near 0 or 1.",
+            where=(output, call.loss_path),
+            evidence=evidence,
+            fixes=(Fix(f"leave out the {_shown(activation)}", "model", "review"),),
+        )
+
+
+def _never(exam: Exam, call: LossCall, reading: Readings, activation: Activation) -> Finding:
+    output = str(call.outputs[0])
+    what = "linear" if activation.name == "linear" else f"{activation.name or 'not'} and not from 0 to 1"
+    if activation.name is None:
+        what = f"between {shared.number(activation.low)} and {shared.number(activation.high)}"
+    return RULE.finding(
+        "error",
+        "silent",
+        f"{output} is {what}, but {call.label} has from_logits=False and takes it for probabilities: Keras computes {shared.number(reading.trained)}; "
+        f"with from_logits=True it is {shared.number(reading.logits)}.",
+        where=(output, call.loss_path),
+        evidence=_evidence(reading),
+        fixes=(
+            Fix("say that the output holds logits", "loss", "review", f"{call.loss_path}: from_logits=True"),
+            Fix(
+                f'or end the model with activation="{"sigmoid" if "binary" in call.label else "softmax"}"',
+                "model",
+                "review",
+            ),
+        ),
+    )
+
+
+def _evidence(reading: Readings) -> dict[str, object]:
+    return {
+        "loss as trained (no sample weights)": reading.trained,
+        "the outputs read as probabilities": reading.probabilities,
+        "the outputs read as logits": reading.logits,
+        **({} if reading.behind is None else {"the values in front of the activation read as logits": reading.behind}),
+    }
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, {output})
+x, y = np.ones((8, 4)), np.eye(3)[np.arange(8) % 3]
+model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits={flag}))
+"""
+
+RULE = Rule(
+    code="LD601",
+    name="logits-mismatch",
+    category="activation",
+    summary="from_logits against the output's activation, both ways.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example("no activation, from_logits=False", _MODEL.format(output="layers.Dense(3)(i)", flag=False), "error"),
+        Example(
+            "a softmax behind a Reshape, from_logits=True",
+            _MODEL.format(
+                output='layers.Reshape((3,))(layers.Reshape((3, 1))(layers.Dense(3, activation="softmax")(i)))',
+                flag=True,
+            ),
+            "error",
+        ),
+    ),
+    good=(
+        Example(
+            "softmax and probabilities", _MODEL.format(output='layers.Dense(3, activation="softmax")(i)', flag=False)
+        ),
+        Example("logits", _MODEL.format(output="layers.Dense(3)(i)", flag=True)),
+    ),
+)

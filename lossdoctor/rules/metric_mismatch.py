@@ -1,0 +1,125 @@
+"""
+## What it sees
+A metric that cannot tell anything about the output it met: `Accuracy` (equality) on floats, a categorical accuracy on class numbers, an accuracy on a
+regression, a threshold at 0.5 on logits.
+
+## Why it matters
+The number in the log is 0, or random, and looks like a bad model.
+
+## What to do
+`"accuracy"` (Keras then chooses by the shapes) or the metric that fits; `"mae"` for a regression; `BinaryAccuracy(threshold=0.0)` for logits.
+
+## Measured
+Keras 3.15.1: `keras.metrics.Accuracy()` compares with `==` and logs 0 on softmax outputs. `categorical_accuracy` with `(N,)` labels takes the argmax over the batch axis: 0 on
+TensorFlow where JAX logs 0.375 on the same case. "accuracy" of continuous targets becomes `binary_accuracy` and logs 0. On logits `binary_accuracy` uses the threshold 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.facts import Exam, MetricCall
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Finding
+
+_THRESHOLD = ("binary_accuracy", "Precision", "Recall")
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Every metric and output pair that was observed, first reason that holds."""
+    logits = {
+        str(c.outputs[0])
+        for c in shared.leaf_calls(exam)
+        if c.number in exam.readings and exam.readings[c.number].from_logits
+    }
+    for call in exam.metrics:
+        found = exam.values.get(str(call.target))
+        if call.output is None or found is None or found.numbers is None:
+            continue
+        kept = found.kept()
+        continuous = bool(kept.size) and not bool((kept == kept.round()).all())
+        activation = exam.activations.get(call.output)
+        unbounded = activation is not None and activation.name == "linear"
+        if call.function == "accuracy" and activation is not None and activation.name is not None:
+            yield _finding(
+                call,
+                "warning",
+                f"{call.label} on {call.output} counts predictions that equal their target exactly, and {activation.name} outputs hardly ever do.",
+                Fix('let Keras choose by the shapes: "accuracy"', "compile", "review", 'metrics=["accuracy"]'),
+            )
+        elif call.function == "categorical_accuracy" and len(call.target_shape) < len(call.output_shape):
+            yield _finding(
+                call,
+                "warning",
+                f"{call.label} takes one-hot rows, but {call.target} has shape {call.target_shape}: its argmax runs over the samples.",
+                Fix("use the metric for class numbers", "compile", "safe", 'metrics=["sparse_categorical_accuracy"]'),
+            )
+        elif call.function is not None and "accuracy" in call.function and continuous and not _in_unit(kept):
+            yield _finding(
+                call,
+                "info",
+                f"{call.label} on {call.output} is an accuracy ({call.function}), and {call.target} is continuous: it says nothing about a regression.",
+                Fix("measure the error", "compile", "review", 'metrics=["mae"]'),
+            )
+        elif call.function in _THRESHOLD and unbounded and call.output in logits:
+            yield _finding(
+                call,
+                "info",
+                f"{call.label} on {call.output} ({call.function}) takes its threshold on probabilities, but {call.output} holds logits.",
+                Fix("set the threshold for logits", "compile", "review", "keras.metrics.BinaryAccuracy(threshold=0.0)"),
+            )
+
+
+def _in_unit(kept: object) -> bool:
+    return bool((kept >= 0).all() and (kept <= 1).all())  # type: ignore[operator, attr-defined]
+
+
+def _finding(call: MetricCall, severity: str, message: str, fix: Fix) -> Finding:
+    return RULE.finding(
+        severity,  # type: ignore[arg-type]
+        "risk" if severity == "warning" else "note",
+        message,
+        where=(call.metric_path, str(call.output)),
+        evidence={
+            "value on these predictions": call.value,
+            "target shape": list(call.target_shape),
+            "output shape": list(call.output_shape),
+        },
+        fixes=(fix,),
+    )
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense(3, activation="softmax")(i))
+x, y = np.ones((8, 4)), np.arange(8) % 3
+"""
+_LOSS = 'model.compile(loss="sparse_categorical_crossentropy", metrics=[{metric}])\n'
+
+RULE = Rule(
+    code="LD523",
+    name="metric-mismatch",
+    category="metrics",
+    summary="A metric that cannot fit the output or the loss.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "equality of floats",
+            _MODEL.replace("np.arange(8) % 3", "np.eye(3)[np.arange(8) % 3]")
+            + 'model.compile(loss="categorical_crossentropy", metrics=[keras.metrics.Accuracy()])\n',
+            "warning",
+        ),
+        Example("argmax over the samples", _MODEL + _LOSS.replace("{metric}", '"categorical_accuracy"'), "warning"),
+        Example(
+            "accuracy of a regression",
+            "i = keras.Input((4,))\n"
+            "model = keras.Model(i, layers.Dense(1)(i))\n"
+            'model.compile(loss="mse", metrics=["accuracy"])\n'
+            "x, y = np.ones((8, 4)), np.linspace(-2.0, 2.0, 8)[:, None]\n",
+            "info",
+        ),
+    ),
+    good=(Example("chosen by Keras", _MODEL + _LOSS.replace("{metric}", '"accuracy"')),),
+)

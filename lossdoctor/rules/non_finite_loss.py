@@ -1,0 +1,80 @@
+"""
+## What it sees
+A loss that is NaN or infinite on every draw of predictions that the output can really give, although targets and weights are finite.
+
+## Why it matters
+One such step makes every weight NaN.
+
+## What to do
+Keep the argument of a logarithm, a root or a division away from 0: `ops.maximum(p, keras.config.epsilon())`, or an activation that is positive.
+
+## Measured
+Keras 3.15.1: neither `fit` nor the losses check for NaN (`keras.callbacks.TerminateOnNaN` stops after the step). `poisson` takes the logarithm of the output: on a linear output it is NaN.
+Draws are seeded and go through the model's own last layers; where these are not known, nothing is said. With `--forward` the model's own predictions are used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from lossdoctor.facts import Exam
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Calls whose value is not finite in any draw."""
+    real = exam.case.model.predictions is not None
+    for call in exam.fit.calls:
+        values = [d.values[call.number] for d in exam.probes.draws if call.number < len(d.values)]
+        outputs = [str(o) for o in call.outputs if o is not None]
+        if not values or any(v is None or math.isfinite(v) for v in values) or _broken_input(exam, call.targets):
+            continue
+        known = all(o in exam.activations and exam.activations[o].name is not None for o in outputs)
+        if not known and not real:
+            continue
+        ranges = [
+            f"{o} is {exam.activations[o].name}" for o in outputs if o in exam.activations and exam.activations[o].name
+        ]
+        drawn = "the model's own predictions" if real else f"{len(values)} draws of plausible predictions"
+        yield RULE.finding(
+            "error" if real else "warning",
+            "silent" if real else "risk",
+            f"{call.label} is {shared.number(values[0])} on {drawn}{' (' + shared.listed(ranges) + ')' if ranges else ''}: the first step makes the weights NaN.",
+            where=(*outputs, call.loss_path),
+            evidence={f"loss value, draw {i + 1}": str(v) for i, v in enumerate(values)},
+            fixes=(
+                Fix("keep logarithms, roots and divisions away from 0, or use a positive activation", "loss", "manual"),
+            ),
+        )
+
+
+def _broken_input(exam: Exam, targets: tuple[str | None, ...]) -> bool:
+    """NaN in the targets (LD701) or in the weights (LD533) explains it."""
+    met = [found for path, found in exam.values.items() if path in targets or path.startswith("sample_weight")]
+    if any(f.numbers is not None and not bool((abs(f.numbers) < float("inf")).all()) for f in met):
+        return True
+    weights = [c.weight for c in exam.fit.calls]
+    return any(not math.isfinite(w) for w in weights)
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense(3, activation="{activation}")(i))
+model.compile(loss="poisson")
+x, y = np.ones((8, 4)), np.arange(24.0).reshape(8, 3)
+"""
+
+RULE = Rule(
+    code="LD805",
+    name="non-finite-loss",
+    category="custom-loss",
+    summary="A loss that is NaN or infinite on plausible predictions.",
+    page=__doc__,
+    check=check,
+    bad=(Example("the logarithm of a linear output", _MODEL.format(activation="linear"), "warning"),),
+    good=(Example("a positive output", _MODEL.format(activation="softplus")),),
+    needs=("probes",),
+)

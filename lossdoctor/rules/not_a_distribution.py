@@ -1,0 +1,157 @@
+"""
+## What it sees
+Targets of a cross-entropy that are no probabilities: rows that do not sum to 1 under a categorical loss, values outside 0 to 1 under a binary one.
+
+## Why it matters
+Outside 0 to 1 binary cross-entropy has no minimum: it falls without end as the prediction saturates. Rows that sum to something else weigh samples differently, or mean several labels, which a softmax cannot give.
+
+## What to do
+Images: divide by 255. Labels -1 and 1: `(y + 1) / 2`. Several labels at once: sigmoid with binary cross-entropy.
+
+## Measured
+Keras 3.15.1: neither loss checks its targets. Rows of zeros count as nothing under `categorical_crossentropy` (a usual way to mask), and are not told.
+Entries with sample weight 0 do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.facts import Exam, LossCall, Values
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Finding
+
+_BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
+_ROWS = ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence")
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Targets of cross-entropies, entry by entry or row by row."""
+    for call in shared.leaf_calls(exam):
+        found = exam.values.get(str(call.targets[0]))
+        if not call.builtin or found is None or found.numbers is None or shared.wrong_encoding(exam, call):
+            continue
+        if call.label in _BINARY:
+            yield from _outside(exam, call, found)
+        elif (
+            call.label in _ROWS
+            and call.arguments.get("axis", -1) == -1
+            and call.target_shapes[0] == call.output_shapes[0]
+        ):
+            yield from _rows(exam, call, found)
+
+
+def _outside(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
+    numbers = found.numbers
+    wrong = None if numbers is None else found.where((numbers < -1e-3) | (numbers > 1 + 1e-3))
+    if wrong is None:
+        return
+    kept = found.kept()
+    low, high = float(kept.min()), float(kept.max())
+    path = found.path
+    if set(kept[:1000].tolist()) <= {-1.0, 1.0}:
+        fix = Fix("turn -1 and 1 into 0 and 1", "batch", "safe", f"{path} = ({path} + 1) / 2")
+    elif low >= 0 and high <= 255 and high > 1.5:
+        fix = Fix("scale to 0..1", "batch", "review", f"{path} = {path} / {255.0 if high > 15 else high:.0f}")
+    else:
+        fix = Fix("bring the targets into 0..1, or use a regression loss", "batch", "manual")
+    yield RULE.finding(
+        "error",
+        "silent",
+        f"{path} goes from {shared.number(low)} to {shared.number(high)}, but {call.label} takes probabilities: {wrong.count} of {wrong.entries} values are outside 0..1.",
+        where=(path, str(call.outputs[0])),
+        evidence={
+            "lowest": low,
+            "highest": high,
+            "outside": wrong.count,
+            "first index": list(wrong.index),
+            "loss value": call.value,
+        },
+        fixes=(fix,),
+    )
+
+
+def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
+    if found.numbers is None or not found.numbers.ndim:
+        return
+    sums = found.numbers.sum(axis=-1)
+    counts = found.counted if found.counted is None else found.counted.any(axis=-1)
+    negative = found.where(found.numbers < -1e-3)
+    wrong = (abs(sums - 1) > 1e-2) & (sums != 0) & (sums == sums)
+    if counts is not None:
+        wrong &= counts
+    if not wrong.any() and negative is None:
+        return
+    places = wrong.nonzero()
+    index = [int(axis[0]) for axis in places] if wrong.any() else list(negative.index) if negative else []
+    many = int(wrong.sum())
+    said = (
+        f"{many} of {sums.size} rows of {found.path} do not sum to 1 (the first, {found.path}{index}, to {shared.number(float(sums[tuple(index)]))})"
+        if many
+        else f"{found.path} has negative values"
+    )
+    yield RULE.finding(
+        "warning",
+        "risk",
+        f"{said}, but {call.label} takes one distribution a row.",
+        where=(found.path, str(call.outputs[0])),
+        evidence={
+            "rows": int(sums.size),
+            "rows that do not sum to 1": many,
+            "smallest sum": float(sums.min()),
+            "largest sum": float(sums.max()),
+        },
+        fixes=(
+            Fix("several labels at once want sigmoid and binary cross-entropy", "compile", "manual"),
+            Fix(
+                "or divide each row by its sum",
+                "batch",
+                "review",
+                f"{found.path} = {found.path} / {found.path}.sum(-1, keepdims=True)",
+            ),
+        ),
+    )
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense(3, activation="{activation}")(i))
+model.compile(loss="{loss}")
+x, y = np.ones((8, 4)), {targets}
+"""
+
+RULE = Rule(
+    code="LD703",
+    name="not-a-distribution",
+    category="values",
+    summary="Targets of a cross-entropy that are no probabilities.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "pixels up to 255",
+            _MODEL.format(
+                activation="sigmoid", loss="binary_crossentropy", targets="np.linspace(0.0, 255.0, 24).reshape(8, 3)"
+            ),
+            "error",
+        ),
+        Example(
+            "several labels in a row",
+            _MODEL.format(activation="softmax", loss="categorical_crossentropy", targets="np.array([[1, 1, 0]] * 8)"),
+            "warning",
+        ),
+    ),
+    good=(
+        Example(
+            "soft labels",
+            _MODEL.format(
+                activation="softmax", loss="categorical_crossentropy", targets="np.array([[0.9, 0.05, 0.05]] * 8)"
+            ),
+        ),
+        Example(
+            "several labels with sigmoid",
+            _MODEL.format(activation="sigmoid", loss="binary_crossentropy", targets="np.array([[1, 1, 0]] * 8)"),
+        ),
+    ),
+)

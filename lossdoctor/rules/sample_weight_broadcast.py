@@ -1,0 +1,115 @@
+"""
+## What it sees
+Sample weights that do not weigh samples: with one sample's weight at 0 its gradient does not vanish, and a step's does; or weights whose shape does not fit what the loss
+returns.
+
+## Why it matters
+A loss on `(N, T, D)` outputs has one value a sample and step. Weights of shape `(N,)` are lined up with its *last* axis, the steps: where N equals T nothing raises,
+and the weights run along time; where it does not, `fit` raises.
+
+## What to do
+Give `(N, 1)` for one weight a sample, or `(N, T)` for one a step.
+
+## Measured
+Keras 3.15.1, TensorFlow and JAX: `(8,)` weights on an MSE of `(8, 8, 1)` train with the weights along the steps; on `(8, 5, 1)` they raise; `(8, 1)`, `(8, 5)` and `(8, 5, 1)` work.
+`(N, D)` weights on `(N, D)` outputs do not weigh columns: the loss has one value a sample by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.facts import Exam, LossCall
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Calls with weights, by what setting one weight to 0 did, and by where fit raises."""
+    if exam.case.batch.sample_weight is None:
+        return
+    zeroed = {z.output: z for z in exam.probes.zeroed}
+    for call in exam.run.calls:
+        if call.subtree or len(call.outputs) != 1 or call.outputs[0] is None or call.sample_weight_shape is None:
+            continue
+        found = zeroed.get(str(call.outputs[0]))
+        if shared.failed_in(exam, call) and _to_blame(call):
+            yield _raises(exam, call)
+        elif found is not None and found.column_before and found.after > 0 and not found.column_after:
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"The sample weights of shape {call.sample_weight_shape} run along the steps of {found.output} {call.output_shapes[0]}: with weight "
+                f"{found.row} at 0 step {found.row} of every sample loses its gradient, sample {found.row} keeps it.",
+                where=("sample_weight", found.output),
+                evidence={
+                    f"gradient of sample {found.row}": found.after,
+                    f"gradient of step {found.row}": found.column_after,
+                    "weights shape": list(call.sample_weight_shape),
+                },
+                fixes=(_fix(),),
+            )
+
+
+def _to_blame(call: LossCall) -> bool:
+    """The shapes of target and output fit each other, and the weights do not fit the loss's values."""
+    weights, target, output = call.sample_weight_shape or (), call.target_shapes[0], call.output_shapes[0]
+    if not call.builtin or -1 in (*weights, *output):
+        return False
+    fits = target == output or target == output[:-1] or target == (*output[:-1], 1)
+    values = output[:-1]
+    while weights and weights[-1] == 1:
+        weights = weights[:-1]
+    # NumPy's rule: the last axes are lined up.
+    tail = values[len(values) - len(weights) :] if len(weights) <= len(values) else ()
+    return fits and (len(weights) > len(values) or any(a not in (1, b) for a, b in zip(weights, tail, strict=True)))
+
+
+def _raises(exam: Exam, call: LossCall) -> Finding:
+    output = str(call.outputs[0])
+    return RULE.finding(
+        "error",
+        "raises",
+        f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has values of shape {call.output_shapes[0][:-1]} at {output}: fit raises.",
+        where=("sample_weight", output),
+        evidence={
+            "weights shape": list(call.sample_weight_shape or ()),
+            "output shape": list(call.output_shapes[0]),
+            "error": shared.error(exam),
+        },
+        fixes=(_fix(),)
+        if len(call.sample_weight_shape or ()) == 1
+        else (Fix("give one weight a value of the loss, or one a sample as (N, 1)", "batch", "manual"),),
+    )
+
+
+def _fix() -> Fix:
+    return Fix("give one weight a sample as a column", "batch", "safe", "sample_weight = sample_weight[:, None]")
+
+
+_MODEL = """\
+i = keras.Input(({steps}, 4))
+model = keras.Model(i, layers.Dense(1)(i))
+model.compile(loss="mse")
+x, y = np.ones((8, {steps}, 4)), np.ones((8, {steps}, 1))
+"""
+
+RULE = Rule(
+    code="LD532",
+    name="sample-weight-broadcast",
+    category="sample-weight",
+    summary="Sample weights that run along another axis than the samples.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "as many steps as samples", _MODEL.format(steps=8) + "sample_weight = np.linspace(0.0, 1.0, 8)\n", "error"
+        ),
+        Example("five steps", _MODEL.format(steps=5) + "sample_weight = np.linspace(0.0, 1.0, 8)\n", "error"),
+    ),
+    good=(
+        Example("a column", _MODEL.format(steps=8) + "sample_weight = np.linspace(0.0, 1.0, 8)[:, None]\n"),
+        Example("one weight a step", _MODEL.format(steps=5) + "sample_weight = np.ones((8, 5))\n"),
+    ),
+)

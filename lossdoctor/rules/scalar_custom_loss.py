@@ -1,0 +1,116 @@
+"""
+## What it sees
+A custom loss that reduces itself to one number: a sample whose weight is 0 still counts, measured by changing that sample's prediction.
+
+## Why it matters
+Keras multiplies what the loss returns with the weights. A scalar is multiplied with all of them and averaged, so that sample weights, class weights and masks
+no longer say which samples count.
+
+## What to do
+Return one value a sample: average over the last axes (`axis=-1`), not over everything. Keras averages the samples.
+
+## Measured
+Keras 3.15.1, TensorFlow and JAX: `ops.mean(ops.square(y_true - y_pred))` with the weights `[0, 1, 1, ...]`: the first sample's gradient does not vanish; with `axis=-1`
+it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.facts import Exam, LossCall
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Finding
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Custom calls in which a sample of weight 0 counts."""
+    if "loss" in exam.loss_source and shared.count(exam.case.model.outputs) > 1:
+        return  # LD801 knows the cause
+    zeroed = {z.output: z for z in exam.probes.zeroed}
+    masked = dict(zip(shared.flat_outputs(exam), exam.case.model.masks, strict=False))
+    for call in shared.leaf_calls(exam):
+        if call.number not in exam.probes.scalar:
+            continue
+        output = str(call.outputs[0])
+        measured = zeroed.get(output)
+        weighted = exam.case.batch.sample_weight is not None and measured is not None and measured.after > 0
+        if weighted and measured is not None:
+            yield _finding(
+                exam,
+                call,
+                "error",
+                f"{call.label} returns one number for the whole batch, so sample weights do not weigh samples: with the weight 0 "
+                f"sample {measured.row} of {output} still has a gradient of {shared.number(measured.after)}.",
+                {
+                    f"gradient norm of sample {measured.row}": measured.before,
+                    f"gradient norm of sample {measured.row}, its weight 0": measured.after,
+                },
+            )
+        elif masked.get(output) is not None:
+            yield _finding(
+                exam,
+                call,
+                "warning",
+                f"{call.label} returns one number for the whole batch, so the mask of {output} does not take the padding out.",
+                {"mask shape": list(masked[output].shape)},  # type: ignore[union-attr]
+            )
+        else:
+            yield _finding(
+                exam,
+                call,
+                "info",
+                f"{call.label} returns one number for the whole batch: sample weights would not weigh samples.",
+                {},
+            )
+
+
+def _finding(exam: Exam, call: LossCall, severity: str, message: str, evidence: dict[str, object]) -> Finding:
+    return RULE.finding(
+        severity,  # type: ignore[arg-type]
+        {"error": "silent", "warning": "risk"}.get(severity, "note"),  # type: ignore[arg-type]
+        message,
+        where=(str(call.outputs[0]),),
+        evidence=evidence,
+        fixes=(
+            Fix(
+                "return one value a sample: reduce over the last axes only", "loss", "manual", "ops.mean(..., axis=-1)"
+            ),
+        ),
+    )
+
+
+_MODEL = """\
+def squared(y_true, y_pred):
+    return ops.mean(ops.square(y_true - y_pred){axis})
+
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense(3)(i))
+model.compile(loss=squared)
+x, y = np.ones((8, 4)), np.arange(24.0).reshape(8, 3)
+"""
+
+RULE = Rule(
+    code="LD404",
+    name="scalar-custom-loss",
+    category="reduction",
+    summary="A custom loss that reduces itself: sample weights and masks lose their meaning.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example(
+            "sample weights on a loss that returns a number",
+            _MODEL.replace("{axis}", "") + "sample_weight = np.linspace(0, 1, 8)\n",
+            "error",
+        ),
+        Example("the same without weights", _MODEL.replace("{axis}", ""), "info"),
+    ),
+    good=(
+        Example(
+            "one value a sample",
+            _MODEL.replace("{axis}", ", axis=-1") + "sample_weight = np.linspace(0, 1, 8)\n",
+        ),
+    ),
+    needs=("probes",),
+)

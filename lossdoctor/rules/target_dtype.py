@@ -1,0 +1,127 @@
+"""
+## What it sees
+Targets that are no real numbers (text, objects, complex), or integers that float32 cannot hold.
+
+## Why it matters
+Text and objects make `fit` raise. Of complex numbers the imaginary part is dropped. Integers above 2**24 are rounded to float32 before the loss sees them, so that neighbours become equal.
+
+## What to do
+Encode text as class numbers (`keras.layers.StringLookup`), give real and imaginary parts as two columns, scale or shift large integers.
+
+## Measured
+Keras 3.15.1, TensorFlow and JAX: text and object arrays raise "Invalid dtype"; complex64 targets train on their real part, with a warning of the backend only; MAE of the int64 target
+16777217 against 0 is 16777216.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor import trees
+from lossdoctor.facts import Exam, Values
+from lossdoctor.rules import shared
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import Finding
+
+# The first integer that float32 cannot hold is 2**24 + 1.
+_EXACT = 2**24
+
+
+def check(exam: Exam) -> Iterator[Finding]:
+    """Target leaves by their dtype and their values."""
+    for path, _ in trees.declared_leaves("y", exam.case.batch.y) if exam.case.batch.y is not None else []:
+        found = exam.values.get(path)
+        if found is None or (found.dtype == "object" and not found.data.shape):
+            continue
+        kind = found.data.dtype.kind
+        if kind in "OUSV" or kind == "M":
+            if shared.raises(exam) or exam.fit.outcome.status == "skipped":
+                yield _text(exam, found)
+        elif kind == "c" and not shared.raises(exam):
+            yield _complex(found)
+        elif kind in "iu" and not shared.raises(exam):
+            yield from _inexact(exam, found)
+
+
+def _text(exam: Exam, found: Values) -> Finding:
+    sort = {"U": "text", "S": "bytes", "M": "dates"}.get(found.data.dtype.kind, "Python objects")
+    return RULE.finding(
+        "error",
+        "raises",
+        f"{found.path} holds {sort} (dtype {found.dtype}), not numbers: fit raises.",
+        where=(found.path,),
+        evidence={"dtype": found.dtype, "shape": list(found.data.shape), "error": shared.error(exam)},
+        fixes=(
+            Fix(
+                "encode the labels as numbers",
+                "batch",
+                "review",
+                f"names, {found.path} = np.unique({found.path}, return_inverse=True)",
+            )
+            if sort == "text"
+            else Fix("give the targets as an array of numbers", "batch", "manual"),
+        ),
+    )
+
+
+def _complex(found: Values) -> Finding:
+    return RULE.finding(
+        "error",
+        "silent",
+        f"{found.path} is complex: Keras trains on the real part alone.",
+        where=(found.path,),
+        evidence={"dtype": found.dtype, "shape": list(found.data.shape)},
+        fixes=(
+            Fix(
+                "give both parts as columns, and the model twice the outputs",
+                "batch",
+                "manual",
+                f"np.stack([{found.path}.real, {found.path}.imag], -1)",
+            ),
+        ),
+    )
+
+
+def _inexact(exam: Exam, found: Values) -> Iterator[Finding]:
+    calls = [c for c, _, target in shared.pairs(exam) if target == found.path and c.builtin]
+    if not calls or any("sparse" in c.label for c in calls) or found.numbers is None:
+        return
+    rounded = found.numbers.astype("float32").astype("float64")
+    wrong = found.where(rounded != found.numbers)
+    if wrong is not None:
+        yield RULE.finding(
+            "warning",
+            "silent",
+            f"{wrong.count} of {wrong.entries} integers of {found.path} exceed what float32 holds: {calls[0].label} sees them rounded.",
+            where=(found.path,),
+            evidence={
+                "dtype": found.dtype,
+                "first index": list(wrong.index),
+                "value": wrong.value,
+                "as float32": int(rounded[wrong.index]),
+            },
+            fixes=(Fix("scale or shift the targets", "batch", "manual"),),
+        )
+
+
+_MODEL = """\
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense(1)(i))
+model.compile(loss="mae")
+x = np.ones((8, 4))
+"""
+
+RULE = Rule(
+    code="LD307",
+    name="target-dtype",
+    category="dtype",
+    summary="Targets that are text, objects, complex, or integers that float32 cannot hold.",
+    page=__doc__,
+    check=check,
+    bad=(
+        Example("text", _MODEL + 'y = np.array([["cat"], ["dog"]] * 4)\n', "error"),
+        Example("complex numbers", _MODEL + "y = np.arange(8)[:, None] + 1j\n", "error"),
+        Example("integers beyond float32", _MODEL + "y = 2**24 + np.arange(8)[:, None]\n", "warning"),
+    ),
+    good=(Example("integers that fit", _MODEL + "y = np.arange(8)[:, None]\n"),),
+)
