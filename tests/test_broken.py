@@ -43,8 +43,8 @@ def two_listed(**compiled: Any) -> Any:
 
 # name: (model, y, the codes of its errors)
 CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], list[str]]] = {
-    "strings as targets": (one, lambda: np.array(["a"] * N), ["LD804"]),
-    "objects as targets": (one, lambda: np.array([object()] * N), ["LD804"]),
+    "strings as targets": (one, lambda: np.array(["a"] * N), ["LD307"]),
+    "objects as targets": (one, lambda: np.array([object()] * N), ["LD307"]),
     "a loss that raises": (lambda: one(loss=_raises), lambda: normal(N, 1), ["LD804"]),
     "a loss that returns None": (lambda: one(loss=_nothing), lambda: normal(N, 1), ["LD804"]),
     "a loss that only runs eagerly": (lambda: one(loss=_eager_only), lambda: normal(N, 1), ["LD804"]),
@@ -74,7 +74,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], list[str]]] = {
     "metrics in a list for dict outputs": (
         lambda: two(metrics=["mae"]),
         lambda: {"z": normal(N, 1), "a": normal(N, 1)},
-        ["LD804"],
+        ["LD521"],
     ),
     "an unknown key": (two, lambda: {"z": normal(N, 1), "b": normal(N, 1)}, ["LD201"]),
     "an unknown key for a list of outputs": (two_listed, lambda: {"z": normal(N, 1), "b": normal(N, 1)}, ["LD201"]),
@@ -96,7 +96,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], list[str]]] = {
     "one-hot rows for a sparse loss": (
         lambda: made(lambda i: dense(3, "softmax")(i), loss="sparse_categorical_crossentropy"),
         lambda: np.eye(3)[classes(3, N)],
-        ["LD303"],
+        ["LD305"],
     ),
 }
 

@@ -326,7 +326,8 @@ def test_20395_what_one_call_returns(capfd: Any, kind: str, reduction: str, shap
         ("nd", "none"): ["LD401"],
         ("ntd", "none"): ["LD401", "LD405"],
     }[kind, reduction]
-    assert [f["code"] for f in document["findings"]] == expected
+    # LD954 says, on TensorFlow alone, what the other backends do.
+    assert [f["code"] for f in document["findings"] if f["code"] != "LD954"] == expected
     if reduction == "none":
         assert document["findings"][0]["evidence"]["returned shape"] == list(shape)
         assert code == (0 if keras.backend.backend() == "tensorflow" else 1)

@@ -11,15 +11,16 @@ import numpy as np
 from lossdoctor import _keras, trees
 from lossdoctor.exam import declared as tied
 from lossdoctor.exam import standin
+from lossdoctor.exam.broadcast import with_broadcasts
 from lossdoctor.exam.forward import with_predictions
 from lossdoctor.exam.inputs import run_inputs
 from lossdoctor.exam.metrics import metric_calls
 from lossdoctor.exam.outputs import activations, readings
 from lossdoctor.exam.probes import run_probes
-from lossdoctor.exam.setup import SEED, Setup, make_setup, tile
+from lossdoctor.exam.setup import Setup, make_setup, tile
 from lossdoctor.exam.source import index_uses, swapped_names
 from lossdoctor.exam.values import values_of
-from lossdoctor.facts import Broadcast, Declared, Exam, InputRun, LossCall, Run
+from lossdoctor.facts import Declared, Exam, InputRun, Run
 from lossdoctor.types import Case, Outcome, Tree
 
 _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
@@ -41,7 +42,7 @@ def examine(case: Case) -> Exam:
     fit = standin.run(setup, "fit")
     replay = standin.replay(setup)
     batch = _train_on_batch(setup, fit, replay)
-    fit, batch = (_with_broadcasts(setup, _filled(run, replay)) for run in (fit, batch))
+    fit, batch = (with_broadcasts(setup, _filled(run, replay)) for run in (fit, batch))
     skipped: dict[str, str] = {} if case.forward else {"forward": "only with --forward, which runs the model itself"}
     seen = fit if fit.outcome.status == "ok" or not batch.calls else batch
     return Exam(
@@ -215,37 +216,3 @@ def _swapped(loss: Tree) -> dict[str, tuple[str, str]]:
         if leaf is not None and not isinstance(leaf, str) and not standin.is_builtin(leaf)
     }
     return {path: names for path, names in found.items() if names is not None}
-
-
-def _with_broadcasts(setup: Setup, run: Run) -> Run:
-    losses = dict(trees.leaves("loss", setup.loss))
-    return replace(
-        run,
-        calls=tuple(replace(c, broadcast=_broadcast(losses.get(c.loss_path), c)) for c in run.calls),
-    )
-
-
-def _broadcast(identifier: Any, call: LossCall) -> Broadcast | None:
-    """Does the loss return on the two shapes what it returns once both are expanded by hand?"""
-    if identifier is None or call.subtree or len(call.target_shapes) != 1:
-        return None
-    target_shape, output_shape = call.target_shapes[0], call.output_shapes[0]
-    if target_shape == output_shape or -1 in target_shape + output_shape:
-        return None
-    try:
-        shape = np.broadcast_shapes(target_shape, output_shape)
-    except ValueError:
-        return None
-    if int(np.prod(shape)) > 10_000_000:
-        return None
-    random = np.random.default_rng(SEED)
-    target = random.uniform(0.1, 0.9, target_shape).astype("float32")
-    output = random.uniform(0.1, 0.9, output_shape).astype("float32")
-    try:
-        loss = _keras.resolve_loss(identifier, target, output)
-        as_given = _keras.to_numpy(loss(target, output))
-        explicit = np.asarray(_keras.to_numpy(loss(np.broadcast_to(target, shape), np.broadcast_to(output, shape))))
-    except Exception:  # a loss that cannot take the expanded shapes does not broadcast
-        return None
-    a, b = float(np.mean(as_given)), float(np.mean(explicit))
-    return Broadcast(tuple(shape), a, b, bool(np.isclose(a, b, rtol=1e-5, atol=1e-7)))

@@ -1,6 +1,6 @@
 """
 ## What it sees
-A target that is the same for every sample of the batch.
+A target that is the same for every sample of the batch, in a batch of at least 16.
 
 ## Why it matters
 The model can learn it from nothing but a bias. It may be a placeholder on purpose (losses that ignore their target), an unlucky batch, or a column that was never filled.
@@ -21,13 +21,22 @@ from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
+# Fewer samples than this are alike by chance too often.
+_FEW = 16
+
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Targets that met a loss, whose samples are all alike."""
     seen = set()
     for call, output, target in shared.pairs(exam):
         found = exam.values.get(str(target))
-        if found is None or found.numbers is None or target in seen or not found.numbers.ndim or len(found.numbers) < 4:
+        if (
+            found is None
+            or found.numbers is None
+            or target in seen
+            or not found.numbers.ndim
+            or len(found.numbers) < _FEW
+        ):
             continue
         seen.add(target)
         rows = found.numbers.reshape(len(found.numbers), -1)
@@ -49,7 +58,7 @@ _MODEL = """\
 i = keras.Input((4,))
 model = keras.Model(i, layers.Dense(1)(i))
 model.compile(loss="mse")
-x, y = np.ones((8, 4)), {targets}
+x, y = np.ones((16, 4)), {targets}
 """
 
 RULE = Rule(
@@ -59,6 +68,6 @@ RULE = Rule(
     summary="A target that is the same for every sample.",
     page=__doc__,
     check=check,
-    bad=(Example("zeros", _MODEL.replace("{targets}", "np.zeros((8, 1))"), "info"),),
-    good=(Example("values that differ", _MODEL.replace("{targets}", "np.arange(8.0)[:, None]")),),
+    bad=(Example("zeros", _MODEL.replace("{targets}", "np.zeros((16, 1))"), "info"),),
+    good=(Example("values that differ", _MODEL.replace("{targets}", "np.arange(16.0)[:, None]")),),
 )

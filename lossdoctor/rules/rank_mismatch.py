@@ -47,7 +47,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                     evidence={**evidence, "error": shared.error(exam)},
                     fixes=_fixes(call),
                 )
-        elif call.wrapped and not (call.broadcast and call.broadcast.observed) and 1 in (target[-1], output[-1]):
+        elif call.wrapped and not (call.broadcast and call.broadcast.observed) and _squeezed(target, output):
             yield RULE.finding(
                 "info",
                 "note",
@@ -56,6 +56,12 @@ def check(exam: Exam) -> Iterator[Finding]:
                 evidence=evidence,
                 fixes=_fixes(call),
             )
+
+
+def _squeezed(target: tuple[int, ...], output: tuple[int, ...]) -> bool:
+    """Keras squeezes a last axis of size 1 off the side with one axis more (`squeeze_or_expand_to_same_rank`)."""
+    more = target if len(target) > len(output) else output
+    return abs(len(target) - len(output)) == 1 and more[-1] == 1
 
 
 def _fixes(call: LossCall) -> tuple[Fix, ...]:

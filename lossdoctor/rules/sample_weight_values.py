@@ -3,7 +3,7 @@
 Sample weights that are all zero, negative, or not finite.
 
 ## Why it matters
-All zero: this batch trains nothing. Negative: Keras drives those samples away from their targets. NaN: the loss is NaN.
+All zero: this batch trains nothing. Negative: Keras drives those samples away from their targets, which policy gradients want (hence info). NaN: the loss is NaN.
 
 ## What to do
 Keep weights at 0 or above, with a mean of about 1.
@@ -46,8 +46,8 @@ def check(exam: Exam) -> Iterator[Finding]:
             )
         elif negative is not None:
             yield RULE.finding(
-                "warning",
-                "risk",
+                "info",
+                "note",
                 f"{negative.count} of {negative.entries} sample weights are negative ({shared.number(float(negative.value))} at {path}{list(negative.index)}): "
                 "Keras drives those samples away from their targets.",
                 where=(path,),
@@ -82,7 +82,7 @@ RULE = Rule(
     check=check,
     bad=(
         Example("all zero", _MODEL.replace("{weights}", "np.zeros(8)"), "warning"),
-        Example("negative", _MODEL.replace("{weights}", "np.linspace(-1.0, 1.0, 8)"), "warning"),
+        Example("negative", _MODEL.replace("{weights}", "np.linspace(-1.0, 1.0, 8)"), "info"),
         Example("NaN", _MODEL.replace("{weights}", "np.array([np.nan] + [1.0] * 7)"), "error"),
     ),
     good=(Example("from 0 to 1", _MODEL.replace("{weights}", "np.linspace(0.0, 1.0, 8)")),),

@@ -19,6 +19,7 @@ A custom loss that expands the last axes (quantile heads: one target, several ou
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from lossdoctor.facts import Broadcast, Exam, LossCall
 from lossdoctor.rules import shared
@@ -39,8 +40,10 @@ def check(exam: Exam) -> Iterator[Finding]:
         if not target or call.targets[0] is None or (output and target[0] != output[0] and len(target) == len(output)):
             continue  # numbers and single rows have no samples axis of their own: LD304
         if not _only_crossed(exam, call):
-            yield _finding(call, found, target, output)
+            finding = _finding(call, found, target, output)
             told = True
+            if finding is not None:
+                yield finding
     if not told:
         yield from _by_luck(exam)
 
@@ -86,7 +89,7 @@ def _only_crossed(exam: Exam, call: LossCall) -> bool:
     return any(c.outputs == call.outputs and c.target_shapes == c.output_shapes for c in declared.run.calls)
 
 
-def _finding(call: LossCall, found: Broadcast, target: tuple[int, ...], output: tuple[int, ...]) -> Finding:
+def _finding(call: LossCall, found: Broadcast, target: tuple[int, ...], output: tuple[int, ...]) -> Finding | None:
     where = (str(call.targets[0]), str(call.outputs[0]))
     shapes = f"{where[0]} has shape {target}, {where[1]} {output}: {call.label} compares them as {found.shape}"
     evidence = {
@@ -102,6 +105,8 @@ def _finding(call: LossCall, found: Broadcast, target: tuple[int, ...], output: 
     elif call.builtin:
         message = f"{shapes}: each target value is used for several output values. Nothing raises."
         severity, impact = "error", "silent"
+    elif prod(target) >= prod(output):
+        return None
     else:
         message = f"{shapes}: your loss uses each target value for several output values."
         severity, impact = "info", "note"

@@ -1,0 +1,85 @@
+"""Does a loss expand its target against its output? Measured on seeded arrays of their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lossdoctor import _keras, trees
+from lossdoctor.exam.setup import SEED, Setup
+from lossdoctor.facts import Broadcast, LossCall, Run
+
+_MOST_ENTRIES = 10_000_000
+
+Value = Callable[[np.ndarray, np.ndarray], float]
+
+
+def with_broadcasts(setup: Setup, run: Run) -> Run:
+    """The run with what each of its leaf calls was measured to do with two different shapes."""
+    losses = dict(trees.leaves("loss", setup.loss))
+    return replace(
+        run,
+        calls=tuple(replace(c, broadcast=_broadcast(losses.get(c.loss_path), c)) for c in run.calls),
+    )
+
+
+def _broadcast(identifier: Any, call: LossCall) -> Broadcast | None:
+    """Returns the loss on the two shapes what it returns once both are expanded by hand, and does it make entries meet
+    that have nothing to do with each other?"""
+    if identifier is None or call.subtree or len(call.target_shapes) != 1:
+        return None
+    target_shape, output_shape = call.target_shapes[0], call.output_shapes[0]
+    if target_shape == output_shape or -1 in target_shape + output_shape:
+        return None
+    try:
+        shape = np.broadcast_shapes(target_shape, output_shape)
+    except ValueError:
+        return None
+    if int(np.prod(shape)) > _MOST_ENTRIES:
+        return None
+    random = np.random.default_rng(SEED)
+    target = random.uniform(0.1, 0.9, target_shape).astype("float32")
+    output = random.uniform(0.1, 0.9, output_shape).astype("float32")
+
+    def value(y: np.ndarray, p: np.ndarray) -> float:
+        loss = _keras.resolve_loss(identifier, y, p)
+        return float(np.mean(_keras.to_numpy(loss(np.ascontiguousarray(y), np.ascontiguousarray(p)))))
+
+    try:
+        as_given = value(target, output)
+        explicit = value(np.broadcast_to(target, shape), np.broadcast_to(output, shape))
+        same = bool(np.isclose(as_given, explicit, rtol=1e-5, atol=1e-7))
+        meets = same and _meets(value, target, output, as_given)
+    except Exception:  # a loss that cannot take the expanded shapes does not broadcast
+        return None
+    return Broadcast(tuple(shape), as_given, explicit, meets)
+
+
+def _meets(value: Value, target: np.ndarray, output: np.ndarray, as_given: float) -> bool:
+    """True where the loss depends on its target and, for shapes of two ranks, puts one sample's target to another's output.
+
+    A loss may take arrays of two ranks on purpose: index the only column, compare two sets as wholes,
+    or never look at its target. Then nothing is expanded.
+    """
+    if target.ndim == output.ndim:
+        return not np.isclose(value(1 - target, output), as_given, rtol=1e-5, atol=1e-7)
+    aligned = _aligned(target, output)
+    if aligned is not None and np.isclose(value(aligned, output), as_given, rtol=1e-5, atol=1e-7):
+        return False
+    # The mixed difference between the first samples' targets and the last samples' outputs.
+    y, p = target.copy(), output.copy()
+    y[: len(y) // 2] = 1.3 - y[: len(y) // 2]
+    p[len(p) // 2 :] = 1.3 - p[len(p) // 2 :]
+    mixed = value(y, p) - value(y, output) - value(target, p) + as_given
+    return abs(mixed) > 1e-5 * max(abs(as_given), 1e-2)
+
+
+def _aligned(target: np.ndarray, output: np.ndarray) -> np.ndarray | None:
+    if target.shape == output.shape[:-1] and output.shape[-1] == 1:
+        return target[..., None]
+    if target.shape[:-1] == output.shape and target.shape[-1] == 1:
+        return target[..., 0]
+    return None
