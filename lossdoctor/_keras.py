@@ -76,6 +76,11 @@ def get_mask(tensor: Any) -> Any:
     return _backend.get_keras_mask(tensor)
 
 
+def logits_behind(tensor: Any) -> Any:
+    """The values in front of a softmax or sigmoid that a tensor remembers, or None (`activations.py`, TensorFlow only)."""
+    return getattr(tensor, "_keras_logits", None)
+
+
 def set_mask(tensor: Any, mask: Any) -> None:
     """Attach `mask` (shape of the tensor without its last axis) to `tensor`, as layers do."""
     _backend.set_keras_mask(tensor, mask)

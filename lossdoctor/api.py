@@ -125,6 +125,8 @@ def check(
     given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}
     changes = {name: trees.plain(value) for name, value in given.items() if value is not _UNSET}
     arguments = override(saved, changes, "the call")
+    if forward and (model is None or held.x is None or not model.built):
+        raise CaseError("forward=True runs the model on x; it needs a model that has its weights, and x in the batch.")
     live = model if forward else None
     return Report(diagnose(Case(spec, held, arguments, versions, rows, live), select=select, ignore=ignore))
 

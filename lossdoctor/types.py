@@ -155,7 +155,8 @@ class ModelSpec:
     `InputSpec` leaves, or is None where the model declares no `keras.Input` (subclassed models).
     `tails`, `activations` (the name of the function each output leaves through, "linear" for none,
     None where the graph does not show it) and `masks` have one entry an output leaf in Keras's flat order (dict keys sorted).
-    `predictions` holds arrays where the caller gave them. `call_error` is what the model's own
+    `predictions` holds arrays where the caller gave them or the model made them; `behind` then has, an output leaf, the
+    values in front of its activation where Keras's losses look at those (else None). `call_error` is what the model's own
     symbolic call on the batch's x raised ("ValueError: ..."); the outputs are then those of the
     declared inputs. `moved_layers` are (saved, loaded) names of layers that a file's weights will not
     go back to; `overridden` the trainer methods that the class replaces; `stored_code` is true where Lambda code of the
@@ -171,6 +172,7 @@ class ModelSpec:
     activations: tuple[str | None, ...] = ()
     masks: tuple[Spec | None, ...] = ()
     predictions: Tree = None
+    behind: tuple[Any, ...] = ()
     call_error: str | None = None
     unknown_objects: tuple[str, ...] = ()
     moved_layers: tuple[tuple[str, str], ...] = ()

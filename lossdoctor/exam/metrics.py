@@ -63,7 +63,8 @@ def metric_calls(setup: Setup) -> tuple[MetricCall, ...]:
             path: standin.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup)) if v is not None
         }
         targets = {path: v for path, v in trees.leaves("y", setup.y) if isinstance(v, np.ndarray)}
-        return tuple(_call(found, outputs, targets) for found in seen)
+        # JAX also builds the metrics symbolically.
+        return tuple(_call(found, outputs, targets) for found in seen if standin.to_numpy(found.y_pred) is not None)
 
 
 def _watch(root: str, metrics: Tree, seen: list[_Seen]) -> Tree:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lossdoctor import _keras, trees
+from lossdoctor import trees
 from lossdoctor.types import ArrayRef, Case, Spec, Tail, Tree
 
 SEED = 20373
@@ -51,10 +51,10 @@ def make_setup(case: Case) -> Setup:
         if given is None:
             starts.append(start(i, shape))
             continue
-        prediction = np.asarray(given[i], dtype="float32")
-        behind = before(tails[i], prediction)
-        tails = (*tails[:i], None if behind is None else tails[i], *tails[i + 1 :])
-        starts.append(prediction if behind is None else behind)
+        behind = model.behind[i] if model.behind else None
+        fits = behind is not None and tails[i] is not None and tuple(behind.shape) == tuple(shape)
+        tails = (*tails[:i], tails[i] if fits else None, *tails[i + 1 :])
+        starts.append(np.asarray(behind if fits else given[i], dtype="float32"))
     return Setup(
         outputs=model.outputs,
         output_names=model.output_names,
@@ -71,30 +71,6 @@ def make_setup(case: Case) -> Setup:
         run_eagerly=compile_args.run_eagerly,
         given=given is not None,
     )
-
-
-def before(tail: Tail | None, prediction: np.ndarray) -> np.ndarray | None:
-    """Values that the last layers turn into `prediction`, or None where none of the usual inverses does.
-
-    With them in front, a loss that looks behind the activation sees what it would see in the real model.
-    """
-    if tail is None:
-        return None
-    shape = tuple(int(d or 0) for d in tail.start.shape)
-    if int(np.prod(shape)) != prediction.size:
-        return None
-    p = np.clip(prediction.astype("float64"), 1e-37, 1 - 1e-7)
-    for candidate in (np.log(p), np.log(p) - np.log1p(-p)):
-        value: Any = candidate.astype("float32").reshape(shape)
-        try:
-            made = value
-            for operation in tail.operations:
-                made = operation(made)
-        except Exception:  # layers that do not take it
-            return None
-        if np.allclose(_keras.to_numpy(made), prediction, atol=1e-4):
-            return np.asarray(value)
-    return None
 
 
 def start(number: int, shape: Any) -> np.ndarray:

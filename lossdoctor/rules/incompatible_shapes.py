@@ -36,7 +36,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     target, output = call.target_shapes[0], call.output_shapes[0]
     # Equal shapes are wrong only for class numbers; otherwise the weights or the containers are to blame.
-    if len(target) != len(output) or (target == output and "sparse" not in call.label):
+    if len(target) != len(output) or (target == output and call.label not in shared.SPARSE):
         return
     where = (str(call.targets[0]), str(call.outputs[0]))
     yield RULE.finding(
@@ -55,7 +55,7 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 
 def _fixes(path: str, target: tuple[int, ...], output: tuple[int, ...], label: str) -> tuple[Fix, ...]:
-    if "sparse" in label and target == output:
+    if label in shared.SPARSE and target == output:
         return (
             Fix("one-hot targets want the dense loss", "compile", "review", 'loss="categorical_crossentropy"'),
             Fix("or turn the targets into class numbers", "batch", "review", f"{path} = np.argmax({path}, -1)"),

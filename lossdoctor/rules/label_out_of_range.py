@@ -25,7 +25,7 @@ from lossdoctor.types import Finding
 def check(exam: Exam) -> Iterator[Finding]:
     """Targets of sparse cross-entropies."""
     for call in exam.run.calls:
-        if not call.builtin or call.label != "sparse_categorical_crossentropy" or len(call.outputs) != 1:
+        if not call.builtin or call.label not in shared.SPARSE or len(call.outputs) != 1:
             continue
         if shared.wrong_encoding(exam, call) or shared.transposition(call):
             continue

@@ -22,7 +22,7 @@ from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
-_BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
+_BINARY = ("binary_crossentropy", "binary_focal_crossentropy", "dice", "tversky")
 _ROWS = ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence")
 
 

@@ -31,7 +31,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         if call.subtree or len(call.target_shapes) != 1 or call.targets[0] is None:
             continue
         target, output = call.target_shapes[0], call.output_shapes[0]
-        if len(target) == len(output) or not target or ("sparse" in call.label and len(target) == len(output) - 1):
+        if len(target) == len(output) or not target or (call.label in shared.SPARSE and len(target) == len(output) - 1):
             continue
         if shared.wrong_encoding(exam, call):
             continue  # LD305's

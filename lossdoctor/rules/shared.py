@@ -74,9 +74,10 @@ _ONE_HOT = (
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
     "categorical_hinge",
-    "categorical_generalized_cross_entropy",
     "kl_divergence",
 )
+# Losses that take class numbers, one axis less than the output.
+SPARSE = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")
 
 
 def wrong_encoding(exam: Exam, call: LossCall) -> str | None:
@@ -90,7 +91,7 @@ def wrong_encoding(exam: Exam, call: LossCall) -> str | None:
     if call.label in _ONE_HOT and target in (output[:-1], (*output[:-1], 1)):
         kept = found.kept()
         return "numbers" if kept.size and bool((kept == kept.round()).all()) and kept.min() >= 0 else None
-    if call.label == "sparse_categorical_crossentropy" and target == output:
+    if call.label in SPARSE and target == output:
         rows = found.numbers.reshape(-1, target[-1])
         return "rows" if bool((rows.sum(axis=1) == 1).all()) and bool(((rows == 0) | (rows == 1)).all()) else None
     return None
@@ -101,7 +102,7 @@ def transposition(call: LossCall) -> tuple[int, ...] | None:
     if not call.builtin or call.subtree or len(call.targets) != 1 or call.targets[0] is None:
         return None
     target, output = call.target_shapes[0], call.output_shapes[0]
-    wanted = output[:-1] if "sparse" in call.label and len(target) == len(output) - 1 else output
+    wanted = output[:-1] if call.label in SPARSE and len(target) == len(output) - 1 else output
     if len(target) != len(wanted) or len(target) < 3 or target == wanted or sorted(target) != sorted(wanted):
         return None
     # The samples stay where they are unless only moving them helps.

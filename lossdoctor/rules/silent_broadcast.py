@@ -24,7 +24,7 @@ from math import prod
 from lossdoctor.facts import Broadcast, Exam, LossCall
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import Finding, Impact, Severity
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -34,7 +34,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         found = call.broadcast
         if shared.wrong_encoding(exam, call) or shared.transposition(call):
             continue  # LD305's, LD306's
-        if found is None or not found.observed or call.value_shape is None:
+        if found is None or call.value_shape is None or not (found.observed or _otherwise(call, found)):
             continue
         target, output = call.target_shapes[0], call.output_shapes[0]
         if not target or call.targets[0] is None or (output and target[0] != output[0] and len(target) == len(output)):
@@ -77,6 +77,13 @@ def _by_luck(exam: Exam) -> Iterator[Finding]:
     )
 
 
+def _otherwise(call: LossCall, found: Broadcast) -> bool:
+    """A loss of Keras's own that compares values ran on two sizes of an axis, and broadcasts somewhere on its way."""
+    target, output = call.target_shapes[0], call.output_shapes[0]
+    compares = call.builtin and call.label not in (*shared.SPARSE, "circle", "ctc")
+    return compares and len(target) == len(output) and not shared.close(found.as_given, found.explicit)
+
+
 def _only_crossed(exam: Exam, call: LossCall) -> bool:
     """True where the shapes agree once the targets are paired as declared: the pairing is the cause, and LD203 says so."""
     declared = exam.declared
@@ -91,26 +98,40 @@ def _only_crossed(exam: Exam, call: LossCall) -> bool:
 
 def _finding(call: LossCall, found: Broadcast, target: tuple[int, ...], output: tuple[int, ...]) -> Finding | None:
     where = (str(call.targets[0]), str(call.outputs[0]))
-    shapes = f"{where[0]} has shape {target}, {where[1]} {output}: {call.label} compares them as {found.shape}"
+    both = f"{where[0]} has shape {target}, {where[1]} {output}"
+    shapes = f"{both}: {call.label} compares them as {found.shape}"
     evidence = {
         "target shape": list(target),
         "output shape": list(output),
-        "compared as": list(found.shape),
+        **({"compared as": list(found.shape)} if found.observed else {}),
         "loss on these shapes": found.as_given,
         "loss once expanded by hand": found.explicit,
     }
-    if len(target) != len(output):
+    severity: Severity
+    impact: Impact
+    if not found.observed:
+        message = (
+            f"{both}: {call.label} takes two shapes that are not the same, and its value is no longer that of targets of the output's shape "
+            f"({shared.number(found.as_given)}, expanded by hand {shared.number(found.explicit)}). Nothing raises."
+        )
+        severity, impact = "error", "silent"
+    elif len(target) != len(output):
         message = f"{shapes}, so that every sample meets other samples' targets. Nothing raises."
         severity, impact = "error", "silent"
     elif call.builtin:
-        message = f"{shapes}: each target value is used for several output values. Nothing raises."
+        what = (
+            "output value is compared with several targets"
+            if prod(target) > prod(output)
+            else "target value is used for several output values"
+        )
+        message = f"{shapes}: each {what}. Nothing raises."
         severity, impact = "error", "silent"
     elif prod(target) >= prod(output):
         return None
     else:
         message = f"{shapes}: your loss uses each target value for several output values."
         severity, impact = "info", "note"
-    return RULE.finding(severity, impact, message, where=where, evidence=evidence, fixes=_fixes(call, target, output))  # type: ignore[arg-type]
+    return RULE.finding(severity, impact, message, where=where, evidence=evidence, fixes=_fixes(call, target, output))
 
 
 def _fixes(call: LossCall, target: tuple[int, ...], output: tuple[int, ...]) -> tuple[Fix, ...]:

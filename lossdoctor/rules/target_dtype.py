@@ -84,7 +84,7 @@ def _complex(found: Values) -> Finding:
 
 def _inexact(exam: Exam, found: Values) -> Iterator[Finding]:
     calls = [c for c, _, target in shared.pairs(exam) if target == found.path and c.builtin]
-    if not calls or any("sparse" in c.label for c in calls) or found.numbers is None:
+    if not calls or any(c.label in shared.SPARSE for c in calls) or found.numbers is None:
         return
     rounded = found.numbers.astype("float32").astype("float64")
     wrong = found.where(rounded != found.numbers)
