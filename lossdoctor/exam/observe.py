@@ -57,7 +57,7 @@ def examine(case: Case) -> Exam:
         loss_source=_sources(setup.loss),
         swapped_names=_swapped(setup.loss),
         values=values_of(case.batch),
-        activations=activations(setup, case.model.activations),
+        activations=activations(setup, case.model.activations, case.model.tails),
         readings=readings(setup, seen),
         metrics=metric_calls(setup) if fit.outcome.status == "ok" else (),
         probes=run_probes(setup, fit, skipped),

@@ -20,12 +20,12 @@ _SCALES = (1.0, 10.0, 100.0, 1000.0)
 _MOST_ENTRIES = 4_000_000
 
 
-def activations(setup: Setup, names: tuple[str | None, ...]) -> dict[str, Activation]:
+def activations(setup: Setup, names: tuple[str | None, ...], tails: tuple[Tail | None, ...]) -> dict[str, Activation]:
     """{output path: what it can be}. A range is measured where an activation is known and is not linear."""
     found = {}
     for i, (path, spec) in enumerate(trees.leaves("y_pred", setup.outputs)):
         name = names[i] if i < len(names) else None
-        tail = setup.tails[i] if i < len(setup.tails) else None
+        tail = tails[i] if i < len(tails) else None
         found[path] = _as_given(path, name, setup.starts[i]) if setup.given and tail is None else Activation(path, name)
         if name not in (None, "linear") and tail is not None and spec.shape and np.prod(spec.shape) <= _MOST_ENTRIES:
             found[path] = _measured(path, str(name), tail, i)

@@ -370,7 +370,7 @@ def gradient_at(path: str, start: np.ndarray, gradient: Any) -> Gradient:
 def scalar(value: Any) -> float | None:
     """A Python float of a 0-d value, else None (NaN and infinity are kept)."""
     array = to_numpy(value)
-    return float(array) if array is not None and array.size == 1 and array.ndim == 0 else None
+    return float(array) if array is not None and array.ndim == 0 and array.dtype.kind in "biuf" else None
 
 
 def to_numpy(value: Any) -> Any:

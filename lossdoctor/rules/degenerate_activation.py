@@ -10,7 +10,7 @@ The output has no gradient, or one sample's prediction takes from the others. Th
 `Dense(1, activation="sigmoid")` with binary cross-entropy, or one unit a class with softmax over the last axis.
 
 ## Measured
-Keras 3.15.1: `Dense(1, activation="softmax")` predicts exactly 1.0; the gradient of any loss on it is 0. `categorical_crossentropy` over one unit divides by the sum over that unit:
+Keras 3.15.1: `Dense(1, activation="softmax")` predicts 1 for everything; the gradient of any loss on it is 0. `categorical_crossentropy` over one unit divides by the sum over that unit:
 the loss is 0 whatever the prediction (on TensorFlow its gradient is not, and pushes the output for nothing). Keras warns about a softmax over an axis of size 1, and trains.
 """
 
