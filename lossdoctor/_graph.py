@@ -121,7 +121,8 @@ def _name(tensor: Any) -> str | None:
 
 
 def _function_name(activation: Any) -> str:
-    return str(getattr(activation, "__name__", None) or type(activation).__name__).lower()
+    name = str(getattr(activation, "__name__", None) or type(activation).__name__).lower()
+    return "a lambda" if name == "<lambda>" else name
 
 
 def _backwards(tensor: Any) -> Any:
@@ -138,13 +139,20 @@ def _backwards(tensor: Any) -> Any:
         tensor = _only_input(history.operation, history.node_index)
 
 
+def _is_own(layer: Any) -> bool:
+    """True where a layer computes what Keras's class of it does: a custom `call` may apply its activation anywhere."""
+    return str(getattr(type(layer).call, "__module__", "")).startswith("keras.")
+
+
 def _is_linear(operation: Any) -> bool:
     inner = getattr(operation, "layer", None)
     layer = inner if type(operation).__name__ == "TimeDistributed" else operation
     affine = isinstance(layer, _AFFINE) or (
         type(layer).__name__.startswith(("Conv", "Depthwise", "Separable")) and hasattr(layer, "filters")
     )
-    return affine and getattr(layer, "activation", None) is keras.activations.linear
+    # A constraint may keep the output positive.
+    free = getattr(layer, "kernel_constraint", None) is None
+    return affine and free and _is_own(layer) and getattr(layer, "activation", None) is keras.activations.linear
 
 
 def tails(tensors: tuple[Any, ...], outputs: Tree) -> tuple[Tail | None, ...]:
@@ -205,8 +213,7 @@ def _activation(operation: Any) -> Any:
     # A recurrent layer's activation is not the last thing that it computes.
     if not callable(activation) or isinstance(layer, keras.layers.RNN) or hasattr(layer, "recurrent_activation"):
         return None
-    # A custom layer may apply its `activation` anywhere.
-    if not (type(layer).__module__.startswith("keras.") or isinstance(layer, _AFFINE)):
+    if not _is_own(layer):
         return None
     return None if activation is keras.activations.linear else activation
 

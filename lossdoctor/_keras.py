@@ -49,9 +49,21 @@ def loss_arguments(loss: Any) -> dict[str, Any]:
     return dict(getattr(loss, "_fn_kwargs", {}))
 
 
+def copied(loss: Any) -> Any:
+    """A second `Loss` object with the same attributes (`copy.copy` would save and reload it: `KerasSaveable.__reduce__`)."""
+    made = object.__new__(type(loss))
+    made.__dict__.update(loss.__dict__)
+    return made
+
+
+def variables(loss: Any) -> list[Any]:
+    """The variables that a `Loss` object keeps as attributes."""
+    return [v for v in getattr(loss, "__dict__", {}).values() if isinstance(v, keras.Variable)]
+
+
 def with_arguments(loss: Any, **arguments: Any) -> Any:
     """The same loss with other keyword arguments for its function."""
-    made = copy.copy(loss)
+    made = copied(loss)
     made._fn_kwargs = {**loss_arguments(loss), **arguments}
     return made
 

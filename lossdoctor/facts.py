@@ -17,13 +17,15 @@ class Broadcast:
     """Whether one loss broadcasts its target against its output, measured on seeded arrays of the same shapes.
 
     `shape` is the common shape; `as_given` what the loss returned on the two shapes, `explicit` what
-    it returned once both were expanded to `shape` by hand. `observed` says that they agree.
+    it returned once both were expanded to `shape` by hand. `observed` says that they agree, and that
+    the target counts. `crossed` says that one sample's target meets another sample's output.
     """
 
     shape: tuple[int, ...]
     as_given: float
     explicit: float
     observed: bool
+    crossed: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class Activation:
 
     `name` is None where the graph does not show it. `low` and `high` are the bounds (None: none, or not known).
     `sums_to_one` is the axis along which the entries always add up to 1; `constant` is true where
-    the output is the same whatever goes in.
+    the output is the same whatever goes in; `measured` where its last layers could be tried.
     """
 
     output: str
@@ -186,6 +188,7 @@ class Activation:
     high: float | None = None
     sums_to_one: int | None = None
     constant: bool = False
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -255,7 +258,11 @@ class Zeroed:
 
 @dataclass(frozen=True)
 class MetricCall:
-    """One metric that met one output in Keras's own `compute_metrics`."""
+    """One metric that met one output in Keras's own `compute_metrics`.
+
+    `function` names Keras's own function or class (None for the user's); `threshold` is that of a
+    metric that counts predictions above one.
+    """
 
     metric_path: str
     label: str
@@ -265,6 +272,7 @@ class MetricCall:
     output_shape: tuple[int, ...]
     target_shape: tuple[int, ...]
     value: float | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

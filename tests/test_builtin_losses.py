@@ -158,7 +158,7 @@ def test_wrong_shapes_are_told_as_keras_takes_them(name: str, wrong: str) -> Non
 
 RANGES = {
     "sparse": (lambda y: y + 1, "LD702"),
-    "onehot": (lambda y: 2 * y, "LD703"),
+    "onehot": (lambda y: y + 0.3, "LD703"),
     "binary": (lambda y: 255 * y, "LD703"),
     "signs": (lambda y: 3 * y, "LD704"),
     "counts": (lambda y: y - 5, "LD704"),

@@ -34,13 +34,9 @@ def _broadcast(identifier: Any, call: LossCall) -> Broadcast | None:
     target_shape, output_shape = call.target_shapes[0], call.output_shapes[0]
     if target_shape == output_shape or -1 in target_shape + output_shape:
         return None
-    try:
-        shape = np.broadcast_shapes(target_shape, output_shape)
-    except ValueError:
-        return None
-    if int(np.prod(shape)) > _MOST_ENTRIES:
-        return None
     random = np.random.default_rng(SEED)
+    if max(int(np.prod(target_shape)), int(np.prod(output_shape))) > _MOST_ENTRIES:
+        return None
     target = random.uniform(0.1, 0.9, target_shape).astype("float32")
     output = random.uniform(0.1, 0.9, output_shape).astype("float32")
 
@@ -48,24 +44,44 @@ def _broadcast(identifier: Any, call: LossCall) -> Broadcast | None:
         loss = _keras.resolve_loss(identifier, y, p)
         return float(np.mean(_keras.to_numpy(loss(np.ascontiguousarray(y), np.ascontiguousarray(p)))))
 
-    try:
-        as_given = value(target, output)
-        explicit = value(np.broadcast_to(target, shape), np.broadcast_to(output, shape))
-        same = bool(np.isclose(as_given, explicit, rtol=1e-5, atol=1e-7))
-        meets = same and _meets(value, target, output, as_given)
-    except Exception:  # a loss that cannot take the expanded shapes does not broadcast
-        return None
-    return Broadcast(tuple(shape), as_given, explicit, meets)
+    found = None
+    for y, p in _as_compared(call, target, output):
+        try:
+            shape = np.broadcast_shapes(y.shape, p.shape)
+            if int(np.prod(shape)) > _MOST_ENTRIES:
+                continue
+            as_given = value(target, output)
+            explicit = value(np.broadcast_to(y, shape), np.broadcast_to(p, shape))
+            same = y.shape != p.shape and bool(np.isclose(as_given, explicit, rtol=1e-5, atol=1e-7))
+            crossed = same and y.ndim != p.ndim and _crosses(value, target, output, as_given)
+            counts = same and y.ndim == p.ndim and not np.isclose(value(1 - target, output), as_given, rtol=1e-5)
+        except ValueError:  # shapes that do not broadcast
+            continue
+        except Exception:  # a loss that cannot take the expanded shapes does not broadcast
+            continue
+        found = Broadcast(tuple(shape), as_given, explicit, bool(crossed or counts), bool(crossed))
+        if found.observed:
+            return found
+    return found
 
 
-def _meets(value: Value, target: np.ndarray, output: np.ndarray, as_given: float) -> bool:
-    """True where the loss depends on its target and, for shapes of two ranks, puts one sample's target to another's output.
+def _as_compared(call: LossCall, target: np.ndarray, output: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Target and output as they are, and as Keras's functions get them: the last axis of size 1 of the side with one axis
+    more is squeezed (`losses/loss.py: squeeze_or_expand_to_same_rank`)."""
+    found = [(target, output)]
+    if call.wrapped and target.ndim == output.ndim + 1 and target.shape[-1] == 1:
+        found.insert(0, (target[..., 0], output))
+    if call.wrapped and output.ndim == target.ndim + 1 and output.shape[-1] == 1:
+        found.insert(0, (target, output[..., 0]))
+    return found
+
+
+def _crosses(value: Value, target: np.ndarray, output: np.ndarray, as_given: float) -> bool:
+    """True where the loss puts one sample's target to another sample's output.
 
     A loss may take arrays of two ranks on purpose: index the only column, compare two sets as wholes,
     or never look at its target. Then nothing is expanded.
     """
-    if target.ndim == output.ndim:
-        return not np.isclose(value(1 - target, output), as_given, rtol=1e-5, atol=1e-7)
     aligned = _aligned(target, output)
     if aligned is not None and np.isclose(value(aligned, output), as_given, rtol=1e-5, atol=1e-7):
         return False

@@ -84,16 +84,28 @@ def _call(found: _Seen, outputs: dict[str, Any], targets: dict[str, Any]) -> Met
     except Exception:  # what it raises in `fit` is in the compiled run
         value = None
     function = getattr(metric, "_fn", None)
+    named = function if function is not None else type(metric)
+    own = metric is not None and str(getattr(named, "__module__", "")).startswith("keras.")
     return MetricCall(
         metric_path=found.path,
         label=str(getattr(metric, "name", None) or found.identifier),
-        function=getattr(function, "__name__", None) or (None if metric is None else type(metric).__name__),
+        function=named.__name__ if own else None,
         output=_same(y_pred, outputs),
         target=_same(y_true, targets),
         output_shape=tuple(np.shape(y_pred)),
         target_shape=tuple(np.shape(y_true)),
         value=value,
+        threshold=_threshold(metric) if own else None,
     )
+
+
+def _threshold(metric: Any) -> float | None:
+    """0.5 unless the user gave another; None for metrics without one, or with several."""
+    if type(metric).__name__ in ("Precision", "Recall"):
+        given = getattr(metric, "init_thresholds", None)
+        return 0.5 if given is None else float(given) if isinstance(given, int | float) else None
+    found = getattr(metric, "_fn_kwargs", {}).get("threshold")
+    return None if found is None else float(found)
 
 
 def _same(array: Any, known: dict[str, Any]) -> str | None:

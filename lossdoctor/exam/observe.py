@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from lossdoctor import _keras, trees
 from lossdoctor.exam import declared as tied
 from lossdoctor.exam import standin
 from lossdoctor.exam.broadcast import with_broadcasts
+from lossdoctor.exam.errors import describe_error
 from lossdoctor.exam.forward import with_predictions
 from lossdoctor.exam.inputs import run_inputs
 from lossdoctor.exam.metrics import metric_calls
@@ -38,6 +38,16 @@ def examine(case: Case) -> Exam:
     if case.compile.loss is None:
         reason = "no loss was compiled"
         return _not_run(case, inputs, Run(Outcome("skipped", reason=reason)), reason)
+    losses = [leaf for leaf in trees.values(case.compile.loss) if leaf is not None]
+    kept = [(v, _keras.to_numpy(v)) for loss in losses for v in _keras.variables(loss)]
+    try:
+        return _examined(case, inputs)
+    finally:
+        for variable, value in kept:  # a loss that counts its own calls
+            variable.assign(value)
+
+
+def _examined(case: Case, inputs: InputRun | None) -> Exam:
     setup = make_setup(case)
     fit = standin.run(setup, "fit")
     replay = standin.replay(setup)
@@ -114,7 +124,10 @@ def _direct(setup: Setup) -> Outcome:
         arrays = [leaf for leaf in flat_y if isinstance(leaf, np.ndarray) and leaf.ndim]
         if loss.lower() in ("crossentropy", "ce") and (not arrays or not trees.is_leaf(setup.outputs)):
             return Outcome("skipped", reason=f'"{loss}" is only a loss once compile has seen the shapes of one output')
-        loss = _keras.resolve_loss(loss, arrays[0] if arrays else None, flat_p[0])
+        try:
+            loss = _keras.resolve_loss(loss, arrays[0] if arrays else None, flat_p[0])
+        except Exception as error:  # no loss of that name
+            return Outcome("raises", error=describe_error(error))
     return standin.direct(loss, setup.y, standin.predictions(setup))
 
 
@@ -194,7 +207,7 @@ def _reduced(setup: Setup, fit: Run, batch: Run) -> Run | None:
 def _with_reduction(loss: Any) -> Any:
     if getattr(loss, "reduction", "") not in (None, "none"):
         return loss
-    reduced = copy.copy(loss)
+    reduced = _keras.copied(loss)
     reduced.reduction = "sum_over_batch_size"
     return reduced
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import warnings
 from typing import Any
@@ -15,9 +14,11 @@ from lossdoctor.exam.setup import SEED, Setup
 from lossdoctor.facts import Activation, LossCall, Readings, Run
 from lossdoctor.types import Tail
 
-# Normals are pushed through the last layers at these scales: wide enough to meet every bound.
+# What is pushed through the last layers: a grid around 0 (for activations that dip), and normals of growing scale.
+_GRID = 6.0
 _SCALES = (1.0, 10.0, 100.0, 1000.0)
-_MOST_ENTRIES = 4_000_000
+# How many entries a scale has at least and at most; a batch of one unit still meets every bound.
+_LEAST_ENTRIES, _MOST_ENTRIES = 512, 500_000
 
 
 def activations(setup: Setup, names: tuple[str | None, ...], tails: tuple[Tail | None, ...]) -> dict[str, Activation]:
@@ -27,7 +28,7 @@ def activations(setup: Setup, names: tuple[str | None, ...], tails: tuple[Tail |
         name = names[i] if i < len(names) else None
         tail = tails[i] if i < len(tails) else None
         found[path] = _as_given(path, name, setup.starts[i]) if setup.given and tail is None else Activation(path, name)
-        if name not in (None, "linear") and tail is not None and spec.shape and np.prod(spec.shape) <= _MOST_ENTRIES:
+        if name not in (None, "linear") and tail is not None and spec.shape:
             found[path] = _measured(path, str(name), tail, i)
     return found
 
@@ -36,28 +37,36 @@ def _as_given(path: str, name: str | None, predictions: np.ndarray) -> Activatio
     """The range of the predictions that the caller gave."""
     if name is not None or not predictions.size or not np.isfinite(predictions).all():
         return Activation(path, name)
-    return Activation(
-        path, name, float(predictions.min()), float(predictions.max()), _sums_to_one([predictions], len(predictions))
-    )
+    return Activation(path, name, float(predictions.min()), float(predictions.max()), _sums_to_one([predictions]))
 
 
 def _measured(path: str, name: str, tail: Tail, number: int) -> Activation:
-    normals = np.random.default_rng([SEED, number, 1]).normal(size=tail.start.shape)  # type: ignore[arg-type]
+    row = tuple(int(d or 1) for d in tail.start.shape[1:])
+    rows = max(2, min(int(tail.start.shape[0] or 2), _MOST_ENTRIES // max(1, int(np.prod(row)))))
+    times = max(1, _LEAST_ENTRIES // max(1, rows * int(np.prod(row))))
+    random = np.random.default_rng([SEED, number, 1])
+    grid = np.resize(np.linspace(-_GRID, _GRID, _LEAST_ENTRIES), (times, rows, *row))
+    draws = [grid, *(scale * random.normal(size=(times, rows, *row)) for scale in _SCALES)]
     seen = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for scale in _SCALES:
-            pair = [_through(tail, sign * scale * normals) for sign in (1, -1)]
-            seen.append(np.concatenate(pair) if pair[0].ndim else np.stack(pair))
-    lows = [_least(a[~np.isnan(a)]) for a in seen]
-    highs = [_most(a[~np.isnan(a)]) for a in seen]
+        try:
+            for draw in draws:
+                seen.append([_through(tail, sign * values) for values in draw for sign in (1, -1)])
+        except Exception:  # layers that only take the whole batch
+            return Activation(path, name)
+    flat = [np.concatenate([a.reshape(-1) for a in arrays]) for arrays in seen]
+    flat = [a[~np.isnan(a)] for a in flat]
+    lows = [min(_least(a) for a in flat[: k + 1]) for k in range(len(flat))]
+    highs = [max(_most(a) for a in flat[: k + 1]) for k in range(len(flat))]
     return Activation(
         path,
         name,
         lows[-1] if _settled([-v for v in lows]) else None,
         highs[-1] if _settled(highs) else None,
-        _sums_to_one(seen, len(normals)),
-        constant=max(highs) - min(lows) < 1e-6,
+        _sums_to_one([a for arrays in seen for a in arrays]),
+        constant=highs[-1] - lows[-1] < 1e-6,
+        measured=True,
     )
 
 
@@ -81,13 +90,12 @@ def _settled(largest: list[float]) -> bool:
     return bool(np.isfinite(largest[-1])) and largest[-1] <= largest[-2] + 0.05 * abs(largest[-2]) + 1e-6
 
 
-def _sums_to_one(seen: list[np.ndarray], rows: int) -> int | None:
-    """The axis along which all entries add up to 1; each array may hold several batches of `rows` rows."""
+def _sums_to_one(seen: list[np.ndarray]) -> int | None:
+    """The axis along which the entries of every array add up to 1."""
     if any(np.isnan(a).any() or a.min(initial=0) < -1e-6 for a in seen):
         return None
     for axis in reversed(range(seen[0].ndim)):
-        sums = [a.sum(axis=axis) if axis else a.reshape(-1, rows, *a.shape[1:]).sum(axis=1) for a in seen]
-        if all(np.allclose(s, 1, atol=1e-3) for s in sums):
+        if all(np.allclose(a.sum(axis=axis), 1, atol=1e-3) for a in seen):
             return axis
     return None
 
@@ -152,6 +160,6 @@ def reduced(loss: Any) -> Any:
     """The same loss averaged over the batch, where it has a `reduction`."""
     if getattr(loss, "reduction", "sum_over_batch_size") in ("sum_over_batch_size", "mean"):
         return loss
-    made = copy.copy(loss)
+    made = _keras.copied(loss)
     made.reduction = "sum_over_batch_size"
     return made

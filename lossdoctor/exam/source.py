@@ -48,7 +48,7 @@ def index_uses(loss: Any) -> tuple[IndexUse, ...]:
     )
 
 
-_PREDICTION = {"y_pred", "pred", "preds", "prediction", "predictions", "output", "outputs", "logits", "y_hat", "yhat"}
+_PREDICTION = {"y_pred", "pred", "preds", "prediction", "predictions", "predicted", "logits", "y_hat", "yhat"}
 _TARGET = {"y_true", "true", "target", "targets", "label", "labels", "y", "truth", "gt", "ground_truth"}
 
 

@@ -191,7 +191,7 @@ def _run(setup: Setup, method: str, eager: bool) -> Run:
         try:
             model = compiled(setup, watch(setup.loss, log), log, eager)
             value = train(model, setup, method)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             stage = _stage(log)
             return Run(
                 outcome=Outcome("raises", error=describe_error(error)),

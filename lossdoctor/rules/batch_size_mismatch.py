@@ -35,6 +35,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         *trees.leaves("y", batch.y),
         *(trees.leaves("sample_weight", batch.sample_weight) if batch.sample_weight is not None else []),
     ]
+    by_path = dict(leaves)
     rows = {path: shared.rows_of(leaf) for path, leaf in leaves if leaf is not None}
     if exam.case.model.kind == "outputs" and batch.x is None:
         rows |= {path: shared.rows_of(spec) for path, spec in trees.leaves("y_pred", exam.case.model.outputs)}
@@ -42,7 +43,10 @@ def check(exam: Exam) -> Iterator[Finding]:
     numbers = [
         path
         for path, n in rows.items()
-        if n is None and path.startswith(("y", "sample_weight")) and "y_pred" not in path
+        if n is None
+        and path.startswith(("y", "sample_weight"))
+        and "y_pred" not in path
+        and getattr(by_path[path], "dtype", "") != "object"  # LD105's
     ]
     common = _common(exam, sizes)
     odd = [path for path, n in rows.items() if n is not None and n != common]
@@ -55,7 +59,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             exam, odd, f"{odd[0]} has {rows[odd[0]]} rows where {_other(rows, odd, common)} has {common}", rows
         )
     if numbers:
-        kind = "0-d array" if isinstance(dict(leaves)[numbers[0]], ArrayRef) else "plain number"
+        kind = "0-d array" if isinstance(by_path[numbers[0]], ArrayRef) else "plain number"
         many = f"{shared.listed(numbers)} are {kind}s" if len(numbers) > 1 else f"{numbers[0]} is a {kind}"
         yield _finding(exam, numbers, f"{many}, without a samples axis", rows)
 
@@ -82,7 +86,7 @@ def _finding(exam: Exam, where: list[str], saw: str, rows: dict[str, int | None]
         "error",
         "raises",
         f"{saw}: {then}.",
-        where=tuple(where),
+        where=tuple(where[:12]),
         evidence={
             "rows": dict(list(rows.items())[:12]),
             "fit": exam.fit.outcome.status,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor.facts import Exam
+from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
@@ -62,6 +62,27 @@ def check(exam: Exam) -> Iterator[Finding]:
                 ),
             )
         elif (
+            activation is not None
+            and activation.name == "softmax"
+            and call.number in exam.readings
+            and activation.sums_to_one not in (None, _class_axis(call))
+        ):
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"{output} adds up to 1 over axis {activation.sums_to_one}, but {call.label} takes its classes from axis {_class_axis(call)}.",
+                where=(output,),
+                evidence=evidence,
+                fixes=(
+                    Fix(
+                        "let the softmax run over the classes",
+                        "model",
+                        "safe",
+                        f"keras.layers.Softmax(axis={_class_axis(call)})",
+                    ),
+                ),
+            )
+        elif (
             call.builtin
             and "categorical" in call.label
             and call.output_shapes[0][-1:] == (1,)
@@ -76,6 +97,11 @@ def check(exam: Exam) -> Iterator[Finding]:
                 evidence=evidence,
                 fixes=sigmoid,
             )
+
+
+def _class_axis(call: LossCall) -> int:
+    axis = int(call.arguments.get("axis", -1))
+    return axis % len(call.output_shapes[0])
 
 
 _MODEL = """\

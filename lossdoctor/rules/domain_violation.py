@@ -27,7 +27,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     """Targets of losses with a domain."""
     for call in shared.leaf_calls(exam):
         found = exam.values.get(str(call.targets[0]))
-        if not call.builtin or found is None or found.numbers is None:
+        if not call.builtin or found is None or found.numbers is None or shared.span(found) is None:
             continue
         numbers = found.numbers
         wrong, said, then = None, "", ""
@@ -45,7 +45,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             labels = (numbers == 0) | (abs(numbers) == 1)
             kept = found.kept()
             mixed = bool((kept == 0).any() and (kept == -1).any())
-            wrong = found.where(~labels) if not mixed else found.where(numbers == 0)
+            wrong = found.where(~labels & (numbers == numbers)) if not mixed else found.where(numbers == 0)
             said = "are none of -1, 0 and 1" if not mixed else "are 0 next to -1"
             then = "takes labels of -1 and 1"
         if wrong is not None:

@@ -116,5 +116,4 @@ RULE = Rule(
             "the prediction itself", _MODEL.replace("{body}", "return ops.mean(ops.abs(y_true - y_pred), axis=-1)")
         ),
     ),
-    needs=("probes",),
 )

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from lossdoctor.facts import Exam
+from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
@@ -39,7 +39,9 @@ def check(exam: Exam) -> Iterator[Finding]:
         classes = call.output_shapes[0][-1] if call.label in _MULTI else 2 if call.label == "binary_crossentropy" else 1
         if classes < 2:
             continue
-        chance = math.log(classes)
+        chance = math.log(classes) * _mass(exam, call)
+        if chance <= 0:
+            continue
         times = reading.trained / chance
         if times > _FAR:
             far = times > _VERY_FAR
@@ -52,6 +54,15 @@ def check(exam: Exam) -> Iterator[Finding]:
                 evidence={"loss": reading.trained, f"log {classes}": chance, "times": times},
                 fixes=(Fix("scale the inputs, and look at the last layer", "model", "manual"),),
             )
+
+
+def _mass(exam: Exam, call: LossCall) -> float:
+    """What a row of targets adds up to on average: 1 for labels and distributions, more for counts."""
+    found = exam.values.get(str(call.targets[0]))
+    if call.label != "categorical_crossentropy" or found is None or found.numbers is None or not found.kept().size:
+        return 1.0
+    rows = max(1, int(found.numbers.size) // int(found.numbers.shape[-1]))
+    return float(found.kept().sum() / rows)
 
 
 _MODEL = """\

@@ -36,31 +36,35 @@ def check(exam: Exam) -> Iterator[Finding]:
             shared.raises(exam) and exam.fit.stage in ("loss", "gradient", "metrics")
         )
         units = call.output_shapes[0][int(call.arguments.get("axis", -1))]
-        numbers = found.numbers
-        wrong = (numbers < 0) | (numbers >= units)
+        numbers, span = found.numbers, shared.span(found)
+        if span is None:
+            continue
+        wrong = ((numbers < 0) | (numbers >= units)) & (abs(numbers) < float("inf"))
         if call.arguments.get("ignore_class") is not None:
             wrong &= numbers != call.arguments["ignore_class"]
         if found.counted is not None and not raised:
             wrong &= found.counted
         fractions = (numbers == numbers) & (numbers != numbers.round())
         if wrong.any():
-            yield _outside(exam, call, numbers, wrong, units, raised)
+            yield _outside(exam, call, numbers, wrong, units, raised, span)
         elif fractions.any() and not raised:
             yield RULE.finding(
                 "error",
                 "silent",
                 f"{int(fractions.sum())} of {numbers.size} labels of {call.targets[0]} have fractions, which {call.label} cuts off.",
                 where=(str(call.targets[0]), str(call.outputs[0])),
-                evidence={"lowest": float(numbers.min()), "highest": float(numbers.max())},
+                evidence={"lowest": span[0], "highest": span[1]},
                 fixes=(Fix("give whole class numbers", "batch", "manual"),),
             )
 
 
-def _outside(exam: Exam, call: LossCall, numbers: object, wrong: object, units: int, raised: bool) -> Finding:
+def _outside(
+    exam: Exam, call: LossCall, numbers: object, wrong: object, units: int, raised: bool, span: tuple[float, float]
+) -> Finding:
     target, output = str(call.targets[0]), str(call.outputs[0])
     places = wrong.nonzero()  # type: ignore[attr-defined]
     index = [int(axis[0]) for axis in places]
-    low, high = float(numbers.min()), float(numbers.max())  # type: ignore[attr-defined]
+    low, high = span
     count, total = int(wrong.sum()), int(numbers.size)  # type: ignore[attr-defined]
     value = numbers[tuple(index)]  # type: ignore[index]
     if raised:

@@ -24,6 +24,9 @@ from lossdoctor.rules import shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
+# Logits that stay below this never reach a probability of 0.98.
+_SMALL = 4.0
+
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Cross-entropies on outputs whose activation is known."""
@@ -36,6 +39,8 @@ def check(exam: Exam) -> Iterator[Finding]:
             continue
         if reading.from_logits:
             yield from _twice(exam, call, reading, activation)
+        elif activation.name != "linear" and not activation.measured:
+            continue  # its range is not known
         elif not shared.within_unit(activation) and not shared.is_wrong_pair(call, activation):
             yield _never(exam, call, reading, activation)
 
@@ -72,7 +77,11 @@ def _twice(exam: Exam, call: LossCall, reading: Readings, activation: Activation
                 evidence=evidence,
                 fixes=fixes,
             )
-    elif activation.low is not None and activation.high is not None:
+    elif (
+        activation.low is not None
+        and activation.high is not None
+        and max(abs(activation.low), abs(activation.high)) < _SMALL
+    ):
         yield RULE.finding(
             "warning",
             "risk",
@@ -89,9 +98,11 @@ def _never(exam: Exam, call: LossCall, reading: Readings, activation: Activation
     what = "linear" if activation.name == "linear" else f"{activation.name or 'not'} and not from 0 to 1"
     if activation.name is None:
         what = f"between {shared.number(activation.low)} and {shared.number(activation.high)}"
+    # Keras divides by the sum of a row under a categorical loss: positive numbers still become probabilities.
+    positive = "categorical" in call.label and activation.low is not None and activation.low >= -1e-3
     return RULE.finding(
-        "error",
-        "silent",
+        "warning" if positive else "error",
+        "risk" if positive else "silent",
         f"{output} is {what}, but {call.label} has from_logits=False and takes it for probabilities: Keras computes {shared.number(reading.trained)}; "
         f"with from_logits=True it is {shared.number(reading.logits)}.",
         where=(output, call.loss_path),

@@ -62,7 +62,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{call.label} on {call.output} is an accuracy ({call.function}), and {call.target} is continuous: it says nothing about a regression.",
                 Fix("measure the error", "compile", "review", 'metrics=["mae"]'),
             )
-        elif call.function in _THRESHOLD and unbounded and call.output in logits:
+        elif call.function in _THRESHOLD and call.threshold == 0.5 and unbounded and call.output in logits:
             yield _finding(
                 call,
                 "info",

@@ -33,7 +33,10 @@ def check(exam: Exam) -> Iterator[Finding]:
     # reduction=None is LD401's.
     if len(known) < 2 or len(set(reductions.values()) - {None}) < 2:
         return
-    low, high = min(known, key=lambda o: known[o]), max(known, key=lambda o: known[o])
+    ordered = sorted(known, key=lambda o: (known[o], o))
+    low, high = ordered[0], ordered[-1]
+    if reductions[low] == reductions[high]:
+        low = next((o for o in ordered if reductions[o] != reductions[high]), low)
     ratio = known[high] / known[low]
     evidence = {
         f"{output}: {reductions[output]}, weight {shared.number(weights[output])}": f"gradient {shared.number(scale)} times the default's"

@@ -30,7 +30,10 @@ def check(exam: Exam) -> Iterator[Finding]:
     for call in exam.fit.calls:
         values = [d.values[call.number] for d in exam.probes.draws if call.number < len(d.values)]
         outputs = [str(o) for o in call.outputs if o is not None]
-        if not values or any(v is None or math.isfinite(v) for v in values) or _broken_input(exam, call.targets):
+        norms = [d.norms.get(o, 0.0) for d in exam.probes.draws for o in outputs]
+        value_broken = bool(values) and all(v is not None and not math.isfinite(v) for v in values)
+        gradient_broken = bool(norms) and not any(math.isfinite(n) for n in norms)
+        if not (value_broken or gradient_broken) or _broken_input(exam, call.targets):
             continue
         known = all(o in exam.activations and exam.activations[o].name is not None for o in outputs)
         if not known and not real:
@@ -42,7 +45,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         yield RULE.finding(
             "error" if real else "warning",
             "silent" if real else "risk",
-            f"{call.label} is {shared.number(values[0])} on {drawn}{' (' + shared.listed(ranges) + ')' if ranges else ''}: the first step makes the weights NaN.",
+            f"{call.label} is {shared.number(values[0])} on {drawn}{' (' + shared.listed(ranges) + ')' if ranges else ''}, "
+            f"{'and its gradient is not finite: one step makes the weights NaN' if gradient_broken and value_broken else 'but its gradient is not finite: one step makes the weights NaN' if gradient_broken else 'with a gradient that is finite'}.",
             where=(*outputs, call.loss_path),
             evidence={f"loss value, draw {i + 1}": str(v) for i, v in enumerate(values)},
             fixes=(

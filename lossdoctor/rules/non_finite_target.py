@@ -38,8 +38,14 @@ def check(exam: Exam) -> Iterator[Finding]:
         places = (~(abs(numbers) < float("inf"))).nonzero()
         index = [int(axis[0]) for axis in places]
         value = call.value if call.value is not None else exam.fit.outcome.loss
+        gradient = {g.output: g for g in exam.fit.gradients}.get(output)
+        broken = gradient is not None and not gradient.finite
         harmless = (
-            value is not None and math.isfinite(value) and not shared.raises(exam) and index[:1] <= [exam.case.rows - 1]
+            not broken
+            and value is not None
+            and math.isfinite(value)
+            and not shared.raises(exam)
+            and index[:1] <= [exam.case.rows - 1]
         )
         yield RULE.finding(
             "info" if harmless else "error",
@@ -48,6 +54,10 @@ def check(exam: Exam) -> Iterator[Finding]:
             + (
                 f"{call.label} deals with them, its value is {shared.number(value)}."
                 if harmless
+                else f"{call.label} is {shared.number(value)}, but its gradient at {output} is not finite."
+                if broken and value is not None and math.isfinite(value)
+                else "fit raises."
+                if shared.raises(exam)
                 else f"{call.label} is {shared.number(value)} on {output}."
             ),
             where=(str(target), output),

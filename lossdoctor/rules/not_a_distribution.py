@@ -30,7 +30,9 @@ def check(exam: Exam) -> Iterator[Finding]:
     """Targets of cross-entropies, entry by entry or row by row."""
     for call in shared.leaf_calls(exam):
         found = exam.values.get(str(call.targets[0]))
-        if not call.builtin or found is None or found.numbers is None or shared.wrong_encoding(exam, call):
+        if not call.builtin or found is None or found.numbers is None or shared.span(found) is None:
+            continue
+        if shared.wrong_encoding(exam, call):
             continue
         if call.label in _BINARY:
             yield from _outside(exam, call, found)
@@ -91,9 +93,12 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
         if many
         else f"{found.path} has negative values"
     )
+    # Counts (a multinomial likelihood) and single entries with a weight (policy gradients) are written so on purpose.
+    several = (found.numbers != 0).sum(axis=-1) > 1
+    counts_or_weights = (bool((found.numbers > 1).any()) and _whole(found)) or not several.any()
     yield RULE.finding(
-        "warning",
-        "risk",
+        "info" if counts_or_weights else "warning",
+        "note" if counts_or_weights else "risk",
         f"{said}, but {call.label} takes one distribution a row.",
         where=(found.path, str(call.outputs[0])),
         evidence={
@@ -112,6 +117,11 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
             ),
         ),
     )
+
+
+def _whole(found: Values) -> bool:
+    kept = found.kept()
+    return bool((kept == kept.round()).all())
 
 
 _MODEL = """\

@@ -71,7 +71,7 @@ def _at_target(call: LossCall, found: Minimum) -> Iterator[Finding]:
             "warning",
             "risk",
             f"{call.label} is largest where the prediction equals the target ({shared.number(found.at_target)}, against {shared.number(noise)} elsewhere), and Keras makes "
-            "it small: its sign is flipped.",
+            "it small, as if its sign were flipped.",
             where=where,
             evidence=evidence,
             fixes=(Fix("return the negative, or 1 minus the score", "loss", "review"),),

@@ -56,7 +56,11 @@ def _opaque(exam: Exam, path: str) -> Finding:
         f"{path} is a {kind}, which Keras takes for one leaf and not for a container: fit raises.",
         where=(path,),
         evidence={"type": kind, "error": shared.error(exam)},
-        fixes=(Fix("give the targets as a dict", "batch", "review", f"{path} = dataclasses.asdict({path})"),),
+        fixes=(
+            Fix("give the targets as a dict", "batch", "review", f"{path} = dataclasses.asdict({path})")
+            if found is not None and hasattr(found.data.item(), "__dataclass_fields__")
+            else Fix("give a dense array, or a dict of arrays", "batch", "manual"),
+        ),
     )
 
 

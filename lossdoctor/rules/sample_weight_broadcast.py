@@ -36,6 +36,22 @@ def check(exam: Exam) -> Iterator[Finding]:
         found = zeroed.get(str(call.outputs[0]))
         if shared.failed_in(exam, call) and _to_blame(call):
             yield _raises(exam, call)
+        elif not shared.raises(exam) and found is not None and found.after > 0 and _too_many_axes(call):
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {call.output_shapes[0][:-1]} at {found.output}: "
+                f"with row {found.row} of the weights at 0, sample {found.row} keeps a gradient of {shared.number(found.after)}.",
+                where=("sample_weight", found.output),
+                evidence={
+                    f"gradient of sample {found.row}": found.after,
+                    "weights shape": list(call.sample_weight_shape),
+                    "output shape": list(call.output_shapes[0]),
+                },
+                fixes=(
+                    Fix("give one weight a value of the loss, or weigh the columns in the loss", "batch", "manual"),
+                ),
+            )
         elif found is not None and found.column_before and found.after > 0 and not found.column_after:
             yield RULE.finding(
                 "error",
@@ -64,6 +80,14 @@ def _to_blame(call: LossCall) -> bool:
     # NumPy's rule: the last axes are lined up.
     tail = values[len(values) - len(weights) :] if len(weights) <= len(values) else ()
     return fits and (len(weights) > len(values) or any(a not in (1, b) for a, b in zip(weights, tail, strict=True)))
+
+
+def _too_many_axes(call: LossCall) -> bool:
+    """Weights with more axes than the values of Keras's own loss have: they are lined up with the wrong ones."""
+    weights = call.sample_weight_shape or ()
+    while weights and weights[-1] == 1:
+        weights = weights[:-1]
+    return call.builtin and len(weights) > max(1, len(call.output_shapes[0]) - 1)
 
 
 def _raises(exam: Exam, call: LossCall) -> Finding:

@@ -27,9 +27,10 @@ from lossdoctor.types import Finding
 def check(exam: Exam) -> Iterator[Finding]:
     """Where fit raises because the two structures differ."""
     weights, y = exam.case.batch.sample_weight, exam.case.batch.y
-    if weights is None or not shared.raises(exam) or exam.fit.stage not in shared.DISPATCH:
+    if weights is None or not shared.raises(exam) or "cardinality" in shared.error(exam):
         return
-    if "sample_weight" not in shared.error(exam) or "cardinality" in shared.error(exam):
+    single = trees.is_leaf(y) and not trees.is_leaf(weights)
+    if not single and (exam.fit.stage not in shared.DISPATCH or "sample_weight" not in shared.error(exam)):
         return
     given, wanted = _shown(weights), _shown(y)
     if given == wanted:

@@ -28,6 +28,15 @@ def check(exam: Exam) -> Iterator[Finding]:
     weights = exam.case.batch.sample_weight
     for path, _ in trees.declared_leaves("sample_weight", weights) if weights is not None else []:
         found = exam.values.get(path)
+        if found is not None and found.data.dtype.kind == "c":
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"{path} is complex: Keras uses the real part alone.",
+                where=(path,),
+                evidence={"dtype": found.dtype},
+                fixes=(Fix("give real weights", "batch", "manual"),),
+            )
         if found is None or found.numbers is None or not found.numbers.size:
             continue
         numbers = found.numbers

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.facts import Activation, Exam, LossCall
+from lossdoctor.facts import Activation, Exam, LossCall, Values
 from lossdoctor.types import ArrayRef, Spec, Tree
 
 DISPATCH = ("data", "dispatch")
+_MOST_LISTED = 12
 
 
 def raises(exam: Exam) -> bool:
@@ -38,8 +39,14 @@ def raised_on_strings(exam: Exam) -> bool:
 
 
 def close(a: float, b: float) -> bool:
-    """True where two measured values agree to one in a thousand."""
-    return abs(a - b) <= 1e-3 * max(abs(a), abs(b), 1e-3)
+    """True where two measured values agree to one in a thousand, or both are NaN."""
+    return (a != a and b != b) or abs(a - b) <= 1e-3 * max(abs(a), abs(b), 1e-3)
+
+
+def span(found: Values) -> tuple[float, float] | None:
+    """The smallest and the largest finite number that counts, None where there is none."""
+    kept = found.kept()
+    return (float(kept.min()), float(kept.max())) if kept.size else None
 
 
 def within_unit(activation: Activation) -> bool:
@@ -173,6 +180,8 @@ def count(tree: Tree) -> int:
 def listed(items: Sequence[Any]) -> str:
     """ "a", "a and b", "a, b and c"."""
     texts = [str(item) for item in items]
+    if len(texts) > _MOST_LISTED:
+        return f"{', '.join(texts[: _MOST_LISTED - 1])} and {len(texts) - _MOST_LISTED + 1} more"
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 

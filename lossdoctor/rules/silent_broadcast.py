@@ -56,11 +56,11 @@ def _by_luck(exam: Exam) -> Iterator[Finding]:
         or fewer.outcome.status != "raises"
         or shared.raises(exam)
         or exam.case.batch.sample_weight is not None
+        or not all(c.builtin for c in exam.fit.calls)  # a loss over pairs may need an even batch
     ):
         return
     number = fewer.failed_call
     call = exam.fit.calls[number] if number is not None and number < len(exam.fit.calls) else None
-    builtin = all(c.builtin for c in exam.fit.calls)
     where = tuple(str(p) for p in (*call.targets, *call.outputs)) if call else tuple(shared.output_paths(exam))
     shapes = (
         f"{where[0]} {call.target_shapes[0]} meets {where[1]} {call.output_shapes[0]}"
@@ -68,8 +68,8 @@ def _by_luck(exam: Exam) -> Iterator[Finding]:
         else "the case works"
     )
     yield RULE.finding(
-        "error" if builtin else "warning",
-        "silent" if builtin else "risk",
+        "error",
+        "silent",
         f"{shapes} only because the batch has {rows} rows: with {rows - 1} Keras raises, so another axis is taken for the samples.",
         where=where,
         evidence={"rows": rows, f"error with {rows - 1} rows": fewer.outcome.error},
@@ -115,7 +115,7 @@ def _finding(call: LossCall, found: Broadcast, target: tuple[int, ...], output: 
             f"({shared.number(found.as_given)}, expanded by hand {shared.number(found.explicit)}). Nothing raises."
         )
         severity, impact = "error", "silent"
-    elif len(target) != len(output):
+    elif found.crossed:
         message = f"{shapes}, so that every sample meets other samples' targets. Nothing raises."
         severity, impact = "error", "silent"
     elif call.builtin:

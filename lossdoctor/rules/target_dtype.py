@@ -1,6 +1,6 @@
 """
 ## What it sees
-Targets that are no real numbers (text, objects, complex), or integers that float32 cannot hold.
+Targets that are no real numbers (text, objects, complex), or numbers that float32 cannot hold apart.
 
 ## Why it matters
 Text and objects make `fit` raise. Of complex numbers the imaginary part is dropped. Integers above 2**24 are rounded to float32 before the loss sees them, so that neighbours become equal.
@@ -34,17 +34,19 @@ def check(exam: Exam) -> Iterator[Finding]:
         if found is None or (found.dtype == "object" and not found.data.shape):
             continue
         kind = found.data.dtype.kind
-        if kind in "OUSV" or kind == "M":
+        if kind in "OUSVMm":
             if shared.raises(exam) or exam.fit.outcome.status == "skipped":
                 yield _text(exam, found)
         elif kind == "c" and not shared.raises(exam):
             yield _complex(found)
-        elif kind in "iu" and not shared.raises(exam):
+        elif (kind in "iu" or found.dtype == "float64") and not shared.raises(exam):
             yield from _inexact(exam, found)
 
 
 def _text(exam: Exam, found: Values) -> Finding:
-    sort = {"U": "text", "S": "bytes", "M": "dates"}.get(found.data.dtype.kind, "Python objects")
+    sort = {"U": "text", "S": "bytes", "M": "dates", "m": "time spans", "V": "records"}.get(
+        found.data.dtype.kind, "Python objects"
+    )
     return RULE.finding(
         "error",
         "raises",
@@ -87,8 +89,21 @@ def _inexact(exam: Exam, found: Values) -> Iterator[Finding]:
     if not calls or any(c.label in shared.SPARSE for c in calls) or found.numbers is None:
         return
     rounded = found.numbers.astype("float32").astype("float64")
-    wrong = found.where(rounded != found.numbers)
-    if wrong is not None:
+    wrong = found.where((rounded != found.numbers) & (found.numbers == found.numbers))
+    if wrong is not None and found.dtype == "float64":
+        # Every float64 is rounded a little; it matters where numbers that differ become equal.
+        kept = found.kept()[:4096]
+        before, after = len(set(kept.tolist())), len(set(kept.astype("float32").tolist()))
+        if before >= 4 and after <= before // 2:
+            yield RULE.finding(
+                "warning",
+                "silent",
+                f"{before} different values of {found.path} are {after} once they are float32, as {calls[0].label} sees them.",
+                where=(found.path,),
+                evidence={"dtype": found.dtype, "different values": before, "different as float32": after},
+                fixes=(Fix("scale or shift the targets", "batch", "manual"),),
+            )
+    elif wrong is not None:
         yield RULE.finding(
             "warning",
             "silent",

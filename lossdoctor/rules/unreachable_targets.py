@@ -41,7 +41,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         activation, found = exam.activations.get(output), exam.values.get(target)
         if not call.builtin or call.label not in _COMPARING or activation is None or activation.name is None:
             continue
-        if found is None or found.numbers is None or activation.constant:
+        if found is None or found.numbers is None or activation.constant or shared.span(found) is None:
             continue
         low, high = activation.low, activation.high
         slack = 1e-3 * max(1.0, abs(low or 0.0), abs(high or 0.0))
