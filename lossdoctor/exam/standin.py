@@ -406,6 +406,6 @@ def direct(loss: Any, y: Tree, y_pred: Tree) -> Outcome:
         warnings.simplefilter("ignore")
         try:
             value = loss(y, y_pred)
-        except Exception as error:  # the observation
+        except (Exception, SystemExit) as error:  # the observation
             return Outcome("raises", error=describe_error(error))
     return Outcome("ok", loss=scalar(value))

@@ -9,7 +9,7 @@ One NaN makes the loss of its batch NaN, and the next step makes every weight Na
 Replace the values and give them weight 0: `np.nan_to_num(y)`; or mask them inside the loss with `ops.where`.
 
 ## Measured
-Keras 3.15.1, TensorFlow and JAX: MSE with one NaN among the targets logs NaN, with sample weight 0 at that row too. A custom loss that takes NaN out with `ops.where` on the targets trains; that is told as info.
+Keras 3.15.1, TensorFlow and JAX: MSE with one NaN among the targets logs NaN, with sample weight 0 at that row too. A custom loss that takes NaN out with `ops.where` on the targets trains; that is told as info. As a class number NaN becomes -9223372036854775808, and TensorFlow CPU raises.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         index = [int(axis[0]) for axis in places]
         value = call.value if call.value is not None else exam.fit.outcome.loss
         gradient = {g.output: g for g in exam.fit.gradients}.get(output)
+        # a class number: TensorFlow's kernel meets it as -2**63 and raises
+        raised = shared.raises(exam) and call.builtin and call.label in shared.SPARSE
         broken = gradient is not None and not gradient.finite
         harmless = (
             not broken
@@ -49,14 +51,16 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
         yield RULE.finding(
             "info" if harmless else "error",
-            "note" if harmless else "silent",
+            "note" if harmless else "raises" if raised else "silent",
             f"{wrong.size} of {numbers.size} values of {target} are not finite, the first at {target}{index}: "
             + (
                 f"{call.label} deals with them, its value is {shared.number(value)}."
                 if harmless
                 else f"{call.label} is {shared.number(value)}, but its gradient at {output} is not finite."
                 if broken and value is not None and math.isfinite(value)
-                else "fit raises."
+                else f"{call.label} takes them as class numbers, and fit raises."
+                if raised
+                else "fit raises before it trains on them."
                 if shared.raises(exam)
                 else f"{call.label} is {shared.number(value)} on {output}."
             ),
@@ -65,7 +69,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                 "not finite": int(wrong.size),
                 "NaN": int((numbers != numbers).sum()),
                 "first index": index,
-                f"{call.label} value": value,
+                **({"error": shared.error(exam)} if raised else {f"{call.label} value": value}),
             },
             fixes=()
             if harmless
