@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import keras
 import numpy as np
 import pytest
 
@@ -240,3 +241,40 @@ def test_the_api_and_the_command_agree(capfd: Any) -> None:
     document = json.loads(report.to_json())
     assert document["pairs"] == json.loads(out)["pairs"]
     assert document["findings"] == json.loads(out)["findings"]
+
+
+def _labels(folder: Path) -> tuple[str, str]:
+    """A three-class model file whose last bias is far off, and a batch for it."""
+    i = keras.Input((4,))
+    model = keras.Model(i, keras.layers.Dense(3, "softmax")(i))
+    model.layers[-1].set_weights([np.zeros((4, 3)), np.array([40.0, 0.0, 0.0])])
+    model.compile(loss="sparse_categorical_crossentropy")
+    model.save(folder / "m.keras")
+    lossdoctor.save_batch(folder / "b.npz", np.ones((16, 4), "float32"), 1 + np.arange(16) % 2)
+    return str(folder / "m.keras"), str(folder / "b.npz")
+
+
+def test_forward_uses_the_model_s_own_predictions(capfd: Any, tmp_path: Path) -> None:
+    """The loss reported is what the loaded model evaluates to; LD807 speaks only with --forward."""
+    model, batch = _labels(tmp_path)
+    plain = json.loads(call(capfd, "check", model, batch, "--format", "json")[1])
+    real = json.loads(call(capfd, "check", model, batch, "--forward", "--format", "json")[1])
+    held = np.load(batch)
+    expected = keras.saving.load_model(model).evaluate(held["x"], held["y"], verbose=0)
+    assert real["outcomes"]["fit"]["loss"] == pytest.approx(expected, rel=1e-4)
+    assert plain["outcomes"]["fit"]["loss"] != pytest.approx(expected, rel=1e-2)
+    assert "LD807" in plain["checks"]["skipped"] and "LD807" in real["checks"]["ran"]
+    assert "LD807" in [f["code"] for f in real["findings"]]
+
+
+def test_forward_on_weights_that_do_not_load(tmp_path: Path, capfd: Any) -> None:
+    import zipfile
+
+    model, batch = _labels(tmp_path)
+    broken = tmp_path / "broken.keras"
+    with zipfile.ZipFile(model) as whole, zipfile.ZipFile(broken, "w") as part:
+        for name in whole.namelist():
+            part.writestr(name, b"no weights" if name.endswith(".h5") else whole.read(name))
+    code, out, err = call(capfd, "check", str(broken), batch, "--forward")
+    assert (code, out) == (2, "") and "broken.keras" in err and "Traceback" not in err
+    assert call(capfd, "check", str(broken), batch)[0] in (0, 1)
