@@ -120,6 +120,26 @@ def _name(tensor: Any) -> str | None:
     return None
 
 
+def activation_layers(model: Any, tensors: tuple[Any, ...]) -> tuple[str | None, ...]:
+    """The name of the model's own layer whose attribute `activation` each output leaves through, None where there is none."""
+    own = {id(layer): layer.name for layer in model.layers} if graph(model) is not None else {}
+    return tuple(_activation_layer(tensor, own) for tensor in tensors)
+
+
+def _activation_layer(tensor: Any, own: dict[int, str]) -> str | None:
+    for operation, _ in _backwards(tensor):
+        if isinstance(operation, keras.layers.Activation) or _activation(operation) is not None or _is_linear(operation):
+            return own.get(id(operation)) if hasattr(operation, "activation") else None
+        if type(operation).__name__ not in _KEEPS_RANGE:
+            return None
+    return None
+
+
+def function_name(activation: Any) -> str:
+    """The name by which an activation function is known."""
+    return _function_name(activation)
+
+
 def _function_name(activation: Any) -> str:
     name = str(getattr(activation, "__name__", None) or type(activation).__name__).lower()
     return "a lambda" if name == "<lambda>" else name

@@ -68,6 +68,54 @@ def with_arguments(loss: Any, **arguments: Any) -> Any:
     return made
 
 
+def reconfigured(loss: Any, changes: Mapping[str, Any]) -> Any:
+    """A loss like this one with other arguments: strings and Keras's functions become their `Loss` class.
+
+    Raises `ValueError` where no class of Keras's stands for a function, and what the class raises.
+    """
+    if not isinstance(loss, keras.losses.Loss):
+        return loss_class(loss)(**changes)
+    return type(loss)(**{**constructor_arguments(loss), **changes})
+
+
+def loss_class(identifier: Any) -> Any:
+    """The `Loss` class that wraps one of Keras's functions, by name or object. Raises `ValueError` for any other."""
+    function = keras.losses.get(identifier) if isinstance(identifier, str) else identifier
+    for name in dir(keras.losses):
+        found = getattr(keras.losses, name)
+        if isinstance(found, type) and issubclass(found, keras.losses.Loss) and found is not keras.losses.Loss:
+            if found is type(function) or _wraps(found, function):
+                return found
+    raise ValueError(f"Keras has no Loss class for {loss_label(function)}")
+
+
+def _wraps(cls: Any, function: Any) -> bool:
+    try:
+        return getattr(cls(), "fn", None) is function
+    except TypeError:  # a class with required arguments wraps no plain function
+        return False
+
+
+def constructor_arguments(thing: Any) -> dict[str, Any]:
+    """The arguments of a loss or metric that differ from its class's defaults, by its `get_config`."""
+    config = thing.get_config()
+    taken = inspect.signature(type(thing).__init__).parameters
+    return {
+        key: value
+        for key, value in config.items()
+        if key in taken and key != "dtype" and not _is_default(type(thing), key, taken[key].default, value)
+    }
+
+
+def _is_default(cls: Any, key: str, default: Any, value: Any) -> bool:
+    if key == "name":
+        # A name that is not given is made from the class (`auto_name`), with a number for a second object.
+        made = keras.src.utils.naming.to_snake_case(cls.__name__)
+        given = str(value)
+        return value is None or default == value or given == made or given.rsplit("_", 1)[0] == made
+    return bool(default is not inspect.Parameter.empty and type(default) is type(value) and default == value)
+
+
 def resolve_metric(identifier: Any, y_true: Any, y_pred: Any) -> Any:
     """The metric that compile makes of one metrics argument on these tensors: "accuracy" depends on their shapes."""
     return _compile_utils.get_metric(identifier, y_true, y_pred)
@@ -148,7 +196,22 @@ def compile_args(model: Any) -> CompileArgs:
         weighted_metrics=trees.plain(config.get("weighted_metrics")),
         run_eagerly=bool(config.get("run_eagerly", False)),
         source="the model",
+        compiled=True,
+        others=other_arguments(config),
     )
+
+
+def other_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What else a compile config holds that is not Keras's default (`jit_compile` is stored resolved: True was "auto")."""
+    found: dict[str, Any] = {}
+    if config.get("run_eagerly"):
+        found["run_eagerly"] = True
+    steps = config.get("steps_per_execution")
+    if isinstance(steps, int) and steps > 1:
+        found["steps_per_execution"] = steps
+    if config.get("jit_compile") is False and not config.get("run_eagerly"):
+        found["jit_compile"] = False
+    return found
 
 
 def unbuilt_copy(model: Any) -> Any:

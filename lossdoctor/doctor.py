@@ -67,7 +67,41 @@ def diagnose(
     exam = run_exam(case)
     progress("applying the rules")
     findings, checks = apply_rules(exam, select, ignore)
+    if any(fix.edits for f in findings for fix in f.fixes):
+        progress("trying the repairs")
+        findings = prove_repairs(exam, findings)
     return make_report(exam, findings, checks)
+
+
+def prove_repairs(exam: Exam, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings with their repairs tried on the case, by a new exam under every rule each."""
+    from lossdoctor.fixes.verify import prove
+
+    start = state_of(exam)
+    proven = {(f.code, f.where, f.message): f for f in prove(start, examined)}
+    return tuple(proven.get((f.code, f.where, f.message), f) for f in findings)
+
+
+def state_of(exam: Exam) -> Any:
+    """An exam with what every rule says of it, as the repairs' starting point."""
+    from lossdoctor.fixes.verify import State
+
+    return State(exam.case, exam, apply_rules(exam, (), ())[0])
+
+
+def examined(case: Case) -> tuple[Exam, tuple[Finding, ...]]:
+    """One more exam of an edited case, under every rule."""
+    from lossdoctor.exam.observe import examine as run_exam
+
+    exam = run_exam(case)
+    return exam, apply_rules(exam, (), ())[0]
+
+
+def plan_repairs(exam: Exam, grades: tuple[str, ...] = ("safe", "review")) -> Any:
+    """The plan of least change for an examined case (`fixes.plan.Plan`)."""
+    from lossdoctor.fixes.plan import make_plan
+
+    return make_plan(state_of(exam), examined, grades)
 
 
 def apply_rules(exam: Exam, select: Sequence[str], ignore: Sequence[str]) -> tuple[tuple[Finding, ...], Checks]:

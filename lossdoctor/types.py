@@ -127,7 +127,8 @@ class Batch:
 class CompileArgs:
     """What `model.compile` is given, as live Keras objects, strings or functions.
 
-    `source` says where they come from: "the model file", "--loss", "the call", "nothing".
+    `source` says where they come from: "the model file", "--loss", "the call", "nothing". `compiled` is true where the
+    model has an optimizer; `others` are further arguments that are not Keras's defaults (steps_per_execution ...).
     """
 
     loss: Tree = None
@@ -136,6 +137,8 @@ class CompileArgs:
     weighted_metrics: Tree = None
     run_eagerly: bool = False
     source: str = "nothing"
+    compiled: bool = False
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +156,9 @@ class ModelSpec:
 
     `outputs` holds `Spec` leaves in the containers that calling the model returns; `inputs` holds
     `InputSpec` leaves, or is None where the model declares no `keras.Input` (subclassed models).
-    `tails`, `activations` (the name of the function each output leaves through, "linear" for none,
+    `tails`, `activation_layers`, `activations` (the name of the function each output leaves through, "linear" for none,
     None where the graph does not show it) and `masks` have one entry an output leaf in Keras's flat order (dict keys sorted).
+    `activation_layers` names the layers of the model whose attribute `activation` that is (None where there is no such layer).
     `predictions` holds arrays where the caller gave them or the model made them; `behind` then has, an output leaf, the
     values in front of its activation where Keras's losses look at those (else None). `call_error` is what the model's own
     symbolic call on the batch's x raised ("ValueError: ..."); the outputs are then those of the
@@ -170,6 +174,7 @@ class ModelSpec:
     inputs: Tree = None
     tails: tuple[Tail | None, ...] = ()
     activations: tuple[str | None, ...] = ()
+    activation_layers: tuple[str | None, ...] = ()
     masks: tuple[Spec | None, ...] = ()
     predictions: Tree = None
     behind: tuple[Any, ...] = ()
@@ -241,14 +246,78 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class BatchEdit:
+    """One statement on x, y or sample_weight, as a user would type it: ``y = {'a': y[0], 'b': y[1]}``.
+
+    Its names are x, y, sample_weight, np and keras; paths inside it were written with `repr`.
+    """
+
+    code: str
+
+
+@dataclass(frozen=True)
+class At:
+    """The loss, weight or metric that stands at `path` ("loss['a']") now, with `changes` in its configuration."""
+
+    path: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NewLoss:
+    """A new loss function: its Python source, and the losses that the source calls by these names."""
+
+    name: str
+    source: str
+    uses: Mapping[str, At] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class CompileEdit:
+    """One argument of `model.compile` anew: "loss", "loss_weights", "metrics" or "weighted_metrics".
+
+    The leaves of `tree` are `At`, `NewLoss`, Keras's names (str), numbers, or None.
+    """
+
+    argument: str
+    tree: Tree
+
+
+@dataclass(frozen=True, eq=False)
+class OutputsEdit:
+    """The model's outputs in other containers: the leaves of `tree` are paths of outputs, ``y_pred[0]``."""
+
+    tree: Tree
+
+
+@dataclass(frozen=True)
+class ActivationEdit:
+    """Another activation on the last layer before one output, by Keras's name."""
+
+    output: str
+    activation: str
+
+
+Edit = BatchEdit | CompileEdit | OutputsEdit | ActivationEdit
+
+
+@dataclass(frozen=True)
 class Fix:
-    """One edit that repairs a finding. `verified`: the edited case was examined again and is clean of it."""
+    """One repair of a finding.
+
+    `edits` are what it changes, empty where only a person can change it (`why` then says why). `code` is
+    what a user types. `verified`: the edited case was examined again, Keras ran it, the finding is gone and nothing
+    new came. `effect` says what it changed, in numbers.
+    """
 
     title: str
     target: FixTarget
     grade: Grade
     code: str = ""
     verified: bool = False
+    edits: tuple[Edit, ...] = ()
+    why: str = ""
+    effect: str = ""
 
 
 @dataclass(frozen=True)

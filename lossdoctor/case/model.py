@@ -98,6 +98,8 @@ def saved_arguments(
             **values,
             run_eagerly=bool(saved.get("run_eagerly", False)),
             source="the model file" if saved else "nothing",
+            compiled=bool(saved),
+            others=_keras.other_arguments(saved),
         ),
         tuple(unknown),
     )
@@ -167,6 +169,7 @@ def describe(
         inputs=declared,
         tails=_graph.tails(tensors, outputs),
         activations=_graph.activations(tensors),
+        activation_layers=_graph.activation_layers(model, tensors),
         masks=tuple(trees.values(masks)),
         call_error=call_error,
         unknown_objects=tuple(unknown),

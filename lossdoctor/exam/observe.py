@@ -28,7 +28,7 @@ _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 def examine(case: Case) -> Exam:
     """Run the case on fresh stand-ins and note what Keras does."""
-    if case.forward and not case.model.call_error:
+    if case.forward and not case.model.call_error and case.model.predictions is None:
         case = with_predictions(case)
     inputs = _inputs(case)
     broken = case.model.call_error or (inputs.error if inputs else None)

@@ -1,0 +1,143 @@
+"""Losses, metrics and trees as the Python that a person would type, with the imports that it needs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import keyword
+import sys
+import textwrap
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lossdoctor import _keras, trees
+from lossdoctor.fixes.apply import EditError, Written, at
+from lossdoctor.types import At, CompileArgs, CompileEdit, NewLoss, Tree
+
+
+class NotTypable(Exception):
+    """An object that no expression makes: a local function with a closure, a class whose arguments are unknown."""
+
+
+@dataclass
+class Needs:
+    """What the written code takes from elsewhere: import lines, and definitions that stand before it."""
+
+    imports: set[str] = field(default_factory=set)
+    definitions: dict[str, str] = field(default_factory=dict)
+
+
+def tree_code(tree: Tree, leaf: Callable[[Any], str]) -> str:
+    """A nested structure as a literal, dict keys in the order written."""
+    if trees.is_leaf(tree):
+        return leaf(tree)
+    if isinstance(tree, dict):
+        body = "{" + ", ".join(f"{literal(k)}: {tree_code(v, leaf)}" for k, v in tree.items()) + "}"
+        return f"OrderedDict({body})" if isinstance(tree, OrderedDict) else body
+    items = [tree_code(v, leaf) for v in tree]
+    if isinstance(tree, tuple) and not hasattr(tree, "_fields"):
+        return "(" + ", ".join(items) + ("," if len(items) == 1 else "") + ")"
+    return "[" + ", ".join(items) + "]"
+
+
+def literal(value: Any) -> str:
+    """A string, number, boolean or None as Python; strings in double quotes."""
+    if isinstance(value, str):
+        text = json.dumps(value, ensure_ascii=False)
+        return text if text.isprintable() and "\\u" not in text else repr(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return repr(value)
+    return repr(value)
+
+
+def argument_code(arguments: CompileArgs, edit: CompileEdit, needs: Needs) -> str:
+    """The edited argument of `model.compile`. Raises `NotTypable`."""
+    return tree_code(edit.tree, lambda leaf: _leaf(arguments, edit.argument, leaf, needs))
+
+
+def _leaf(arguments: CompileArgs, argument: str, leaf: Any, needs: Needs) -> str:
+    if isinstance(leaf, At):
+        found = at(arguments, leaf.path)
+        if leaf.changes:
+            return _changed(found, leaf, needs)
+        return thing_code(found, needs)
+    if isinstance(leaf, NewLoss):
+        return with_uses(leaf.name, leaf.source, {n: at(arguments, u.path) for n, u in leaf.uses.items()}, needs)
+    return literal(leaf) if not callable(leaf) else thing_code(leaf, needs)
+
+
+def _changed(found: Any, leaf: At, needs: Needs) -> str:
+    try:
+        return thing_code(_keras.reconfigured(found, leaf.changes), needs)
+    except (ValueError, TypeError) as error:
+        raise EditError(str(error)) from error
+
+
+def with_uses(name: str, source: str, uses: Mapping[str, Any], needs: Needs) -> str:
+    """Add a new loss's source, with the losses it uses called as a user would, to the definitions; returns its name."""
+    for placeholder, used in uses.items():
+        if isinstance(used, str):
+            code = f"keras.losses.{_keras.loss_label(_keras.keras.losses.get(used))}"
+        else:
+            code = thing_code(used, needs)
+        source = source.replace(placeholder, code)
+    if "ops." in source:
+        needs.imports.add("from keras import ops")
+    needs.definitions[name] = source.rstrip()
+    return name
+
+
+def thing_code(thing: Any, needs: Needs) -> str:
+    """A loss or metric as an expression. Raises `NotTypable`."""
+    if thing is None or isinstance(thing, str | int | float):
+        return literal(thing)
+    written = getattr(thing, "written", None)
+    if isinstance(written, Written):
+        return with_uses(written.name, written.source, written.uses, needs)
+    home = _home(thing)
+    if inspect.isfunction(thing):
+        return f"{home}.{thing.__name__}" if home else _imported(thing, needs)
+    cls = type(thing)
+    try:
+        arguments = _keras.constructor_arguments(thing)
+    except Exception as error:  # a class without get_config
+        raise NotTypable(f"{cls.__name__} has no get_config") from error
+    called = f"{home}.{cls.__name__}" if home else _imported(cls, needs)
+    parts = []
+    for key, value in arguments.items():
+        if callable(value):
+            parts.append(f"{key}={thing_code(value, needs)}")
+        elif value is None or isinstance(value, str | int | float | bool | list | tuple):
+            parts.append(f"{key}={tree_code(value, literal) if isinstance(value, list | tuple) else literal(value)}")
+        else:
+            raise NotTypable(f"{cls.__name__} was made with {key}={type(value).__name__}")
+    return f"{called}({', '.join(parts)})"
+
+
+def _home(thing: Any) -> str | None:
+    """ "keras.losses" or "keras.metrics" where the thing is one of Keras's own public ones."""
+    named = thing if inspect.isfunction(thing) else type(thing)
+    for module, name in ((_keras.keras.losses, "keras.losses"), (_keras.keras.metrics, "keras.metrics")):
+        if getattr(module, named.__name__, None) is named:
+            return name
+    return None
+
+
+def _imported(thing: Any, needs: Needs) -> str:
+    """The name of a user's function or class, imported from where it lives; a notebook's is copied."""
+    name, module = thing.__name__, sys.modules.get(thing.__module__ or "")
+    if "<" in thing.__qualname__ or not name.isidentifier() or keyword.iskeyword(name):
+        raise NotTypable(f"{thing.__qualname__} has no name that can be imported")
+    file = getattr(module, "__file__", None)
+    if module is not None and file is not None:
+        source = thing.__module__ if thing.__module__ != "__main__" and "." in thing.__module__ else Path(file).stem
+        needs.imports.add(f"from {source} import {thing.__qualname__.split('.')[0]}")
+        return str(thing.__qualname__)
+    try:
+        needs.definitions[name] = textwrap.dedent(inspect.getsource(thing)).rstrip()
+    except (OSError, TypeError) as error:
+        raise NotTypable(f"the source of {name} is not to be had") from error
+    return name

@@ -1,0 +1,117 @@
+"""One plan of least change: the repairs that together clear a case, and what is left for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lossdoctor.fixes.verify import Again, State, applied, appeared, effect, gone, keeps_objective, with_code
+from lossdoctor.types import Edit, Finding, Fix
+
+_MOST_STEPS = 12
+_GRADES = ("safe", "review")
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One repair of the plan: the finding it answers, the fix taken, and the state before it."""
+
+    finding: Finding
+    fix: Fix
+    before: State
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The steps in order, the state before the first and after the last, and whether that is proven."""
+
+    steps: tuple[Step, ...]
+    start: State
+    end: State
+    proven: bool
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All edits in order."""
+        return tuple(edit for step in self.steps for edit in step.fix.edits)
+
+    @property
+    def left(self) -> tuple[Finding, ...]:
+        """The errors and warnings that remain."""
+        return self.end.wrong
+
+    @property
+    def effect(self) -> str:
+        """What the whole plan changes, in numbers."""
+        return effect(self.start, self.end) if self.steps else ""
+
+
+def make_plan(start: State, again: Again, grades: tuple[str, ...] = _GRADES, chosen: tuple[Fix, ...] = ()) -> Plan:
+    """Repairs of these grades, one finding after the other, until nothing more can be repaired.
+
+    A repair is taken where its finding goes and nothing gets worse; what a raising `fit` hid until then may
+    come to light, and is repaired next. Repairs that the end does not need are dropped again.
+    """
+    state, steps = start, list[Step]()
+    refused: set[tuple[str, tuple[str, ...]]] = set()
+    while len(steps) < _MOST_STEPS:
+        found = next((f for f in state.wrong if (f.code, f.where) not in refused), None)
+        if found is None:
+            break
+        step = _best(state, found, again, grades)
+        if step is None:
+            refused.add((found.code, found.where))
+            continue
+        fix, state_after = step
+        steps.append(Step(found, with_code(state.case, fix), state))
+        state = state_after
+    plan = Plan(tuple(steps), start, state, _proven(start, state, steps))
+    return _least(plan, again)
+
+
+def _best(state: State, finding: Finding, again: Again, grades: tuple[str, ...]) -> tuple[Fix, State] | None:
+    """The first repair of the finding, by grade, that brings the case forward."""
+    for grade in grades:
+        for fix in finding.fixes:
+            if fix.grade != grade or not fix.edits:
+                continue
+            after = applied(state, fix.edits, again)
+            if after is not None and gone(state, after, finding) and _forward(state, after):
+                return fix, after
+    return None
+
+
+def _forward(before: State, after: State) -> bool:
+    if before.exam.fit.outcome.status == "raises":
+        # What the error hid may come to light now.
+        return after.exam.fit.outcome.status == "ok" or after.score < before.score or _further(before, after)
+    return after.exam.fit.outcome.status == "ok" and after.score < before.score and not appeared(before, after)
+
+
+_STAGES = ("model", "data", "dispatch", "loss", "gradient", "metrics")
+
+
+def _further(before: State, after: State) -> bool:
+    """Fit raises still, but later."""
+    a, b = before.exam.fit, after.exam.fit
+    order = (_STAGES.index(a.stage or "model"), a.failed_call or 0)
+    return (_STAGES.index(b.stage or "model"), b.failed_call or 0) > order
+
+
+def _proven(start: State, end: State, steps: list[Step]) -> bool:
+    if not steps or end.exam.fit.outcome.status != "ok":
+        return False
+    if start.exam.fit.outcome.status == "ok" and appeared(start, end):
+        return False
+    return any(s.fix.grade != "safe" for s in steps) or keeps_objective(end)
+
+
+def _least(plan: Plan, again: Again) -> Plan:
+    """The plan without the steps that its end does not need."""
+    if len(plan.steps) < 2:
+        return plan
+    for i in range(len(plan.steps)):
+        steps = plan.steps[:i] + plan.steps[i + 1 :]
+        end = applied(plan.start, tuple(edit for s in steps for edit in s.fix.edits), again)
+        if end is not None and end.score <= plan.end.score and not appeared(plan.end, end):
+            return _least(replace(plan, steps=steps, end=end), again)
+    return plan

@@ -1,0 +1,192 @@
+"""Repairs proven: each is applied to the case in memory, and the case is examined again with every rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from lossdoctor import trees
+from lossdoctor.facts import Exam
+from lossdoctor.fixes.apply import EditError, apply, provenance
+from lossdoctor.fixes.code import Needs, NotTypable, argument_code
+from lossdoctor.fixes.objective import declared_objective
+from lossdoctor.rules.shared import close
+from lossdoctor.types import Case, CompileEdit, Edit, Finding, Fix, at_least
+
+Again = Callable[[Case], tuple[Exam, tuple[Finding, ...]]]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """One case, what Keras does with it, and what the rules say."""
+
+    case: Case
+    exam: Exam
+    findings: tuple[Finding, ...]
+
+    @property
+    def wrong(self) -> tuple[Finding, ...]:
+        """The errors and warnings."""
+        return tuple(f for f in self.findings if at_least(f.severity, "warning"))
+
+    @property
+    def score(self) -> tuple[int, int, int]:
+        """What a repair brings down: errors, whether fit raises, warnings."""
+        errors = sum(f.severity == "error" for f in self.findings)
+        return errors, int(self.exam.fit.outcome.status == "raises"), len(self.wrong) - errors
+
+
+def make_state(case: Case, again: Again) -> State:
+    """The case examined. Nothing is repaired yet."""
+    return State(case, *again(case))
+
+
+def applied(state: State, edits: tuple[Edit, ...], again: Again) -> State | None:
+    """The case after the edits, examined; None where they cannot be carried out on it."""
+    try:
+        return make_state(apply(state.case, edits), again)
+    except EditError:
+        return None
+
+
+def proves(before: State, after: State, finding: Finding, grade: str) -> bool:
+    """True where the finding is gone, nothing new appeared, Keras ran it, and a safe repair gives the declared objective."""
+    return (
+        gone(before, after, finding)
+        and not appeared(before, after)
+        and after.exam.fit.outcome.status == "ok"
+        and (grade != "safe" or keeps_objective(after))
+    )
+
+
+def gone(before: State, after: State, finding: Finding) -> bool:
+    """True where there is one finding less of this rule."""
+    return _count(after)[finding.code] < _count(before)[finding.code]
+
+
+def appeared(before: State, after: State) -> list[str]:
+    """The codes of which there are more errors and warnings than before."""
+    old, new = _count(before), _count(after)
+    return [code for code in new if new[code] > old[code]]
+
+
+def _count(state: State) -> Counter[str]:
+    return Counter(f.code for f in state.wrong)
+
+
+def keeps_objective(state: State) -> bool:
+    """True where fit's loss is the declared objective computed output by output, on the same predictions."""
+    value, expected = state.exam.fit.outcome.loss, declared_objective(state.case)
+    return value is not None and expected is not None and close(value, expected)
+
+
+def with_code(case: Case, fix: Fix) -> Fix:
+    """The fix with the Python of its edits, where the rule did not write it."""
+    if fix.code or not fix.edits:
+        return fix
+    lines = [edit_code(case, edit) for edit in fix.edits]
+    return replace(fix, code="\n".join(line for line in lines if line))
+
+
+def edit_code(case: Case, edit: Edit) -> str:
+    """One edit as a line of Python: a statement, an argument of compile, or a change to the model; "" where there is none."""
+    from lossdoctor.types import ActivationEdit, BatchEdit
+
+    if isinstance(edit, BatchEdit):
+        return edit.code
+    if isinstance(edit, CompileEdit):
+        needs = Needs()
+        try:
+            code = argument_code(case.compile, edit, needs)
+        except (NotTypable, EditError):
+            return ""
+        return "\n".join([*needs.definitions.values(), f"{edit.argument}={code}"])
+    if isinstance(edit, ActivationEdit):
+        return activation_code(case, edit.output, edit.activation)
+    return f"model = keras.Model(model.inputs, {outputs_code(case, edit.tree)})"
+
+
+def activation_code(case: Case, output: str, activation: str) -> str:
+    """The statement that gives a layer another activation."""
+    flat = [path for path, _ in trees.leaves("y_pred", case.model.outputs)]
+    i = flat.index(output)
+    layer = case.model.activation_layers[i] if i < len(case.model.activation_layers) else None
+    return "" if layer is None else f'model.get_layer("{layer}").activation = keras.activations.{activation}'
+
+
+def outputs_code(case: Case, tree: object) -> str:
+    """The new outputs as an expression on `model.outputs` (Keras's flat order), or `model.output` where they stay together."""
+    from lossdoctor.fixes.code import tree_code
+
+    flat = [path for path, _ in trees.leaves("y_pred", case.model.outputs)]
+    whole = trees.pack(case.model.outputs, flat)
+
+    def walk(node: object) -> str:
+        if node == whole:
+            return "model.output"
+        if isinstance(node, dict):
+            return "{" + ", ".join(f"{k!r}: {walk(v)}" for k, v in node.items()) + "}"
+        if isinstance(node, list | tuple):
+            return "[" + ", ".join(walk(v) for v in node) + "]"
+        return f"model.outputs[{flat.index(str(node))}]"
+
+    return walk(tree) if not isinstance(tree, str) else tree_code(tree, str)
+
+
+def effect(before: State, after: State) -> str:
+    """What changed, in numbers: "total loss on this batch 101 -> 0; y_pred['z'] now trains on y[0]"."""
+    said = []
+    old, new = before.exam.fit.outcome, after.exam.fit.outcome
+    if new.status == "ok" and new.loss is not None:
+        was = "fit raised" if old.status == "raises" else f"{old.loss:.4g}" if old.loss is not None else None
+        if old.status == "raises":
+            said.append(f"fit runs, with the loss {new.loss:.4g} on this batch")
+        elif was is not None and not close(old.loss or 0.0, new.loss):
+            said.append(f"total loss on this batch {was} -> {new.loss:.4g}")
+        else:
+            said.append(f"total loss on this batch stays {new.loss:.4g}")
+    elif new.status == "raises":
+        said.append("fit raises")
+    origin = provenance(before.case.batch, after.case.batch)
+    was_target, now_target = _targets(before), _targets(after)
+    for output, target in now_target.items():
+        source = origin.get(target, target)
+        if output in was_target and was_target[output] != source and (target in origin):
+            said.append(f"{output} now trains on {source}")
+    return "; ".join(said[:6])
+
+
+def _targets(state: State) -> Mapping[str, str]:
+    return {
+        output: target
+        for call in state.exam.run.calls
+        if len(call.outputs) == len(call.targets)
+        for output, target in zip(call.outputs, call.targets, strict=True)
+        if output is not None and target is not None
+    }
+
+
+def prove(before: State, again: Again) -> tuple[Finding, ...]:
+    """The findings with every executable repair of an error or warning tried, and its effect told."""
+    seen: dict[tuple[Edit, ...], State | None] = {}
+
+    def after(fix: Fix) -> State | None:
+        key = fix.edits
+        if key not in seen:
+            seen[key] = applied(before, key, again)
+        return seen[key]
+
+    return tuple(
+        replace(f, fixes=tuple(_tried(before, after(fix) if fix.edits else None, f, fix) for fix in f.fixes))
+        if at_least(f.severity, "warning")
+        else replace(f, fixes=tuple(with_code(before.case, fix) for fix in f.fixes))
+        for f in before.findings
+    )
+
+
+def _tried(before: State, after: State | None, finding: Finding, fix: Fix) -> Fix:
+    fix = with_code(before.case, fix)
+    if after is None:
+        return replace(fix, verified=False)
+    return replace(fix, verified=proves(before, after, finding, fix.grade), effect=effect(before, after))
