@@ -128,7 +128,11 @@ def activation_layers(model: Any, tensors: tuple[Any, ...]) -> tuple[str | None,
 
 def _activation_layer(tensor: Any, own: dict[int, str]) -> str | None:
     for operation, _ in _backwards(tensor):
-        if isinstance(operation, keras.layers.Activation) or _activation(operation) is not None or _is_linear(operation):
+        if (
+            isinstance(operation, keras.layers.Activation)
+            or _activation(operation) is not None
+            or _is_linear(operation)
+        ):
             return own.get(id(operation)) if hasattr(operation, "activation") else None
         if type(operation).__name__ not in _KEEPS_RANGE:
             return None

@@ -81,11 +81,10 @@ def reconfigured(loss: Any, changes: Mapping[str, Any]) -> Any:
 def loss_class(identifier: Any) -> Any:
     """The `Loss` class that wraps one of Keras's functions, by name or object. Raises `ValueError` for any other."""
     function = keras.losses.get(identifier) if isinstance(identifier, str) else identifier
-    for name in dir(keras.losses):
-        found = getattr(keras.losses, name)
-        if isinstance(found, type) and issubclass(found, keras.losses.Loss) and found is not keras.losses.Loss:
-            if found is type(function) or _wraps(found, function):
-                return found
+    classes = [v for v in vars(keras.losses).values() if isinstance(v, type) and issubclass(v, keras.losses.Loss)]
+    for found in classes:
+        if found is type(function) or _wraps(found, function):
+            return found
     raise ValueError(f"Keras has no Loss class for {loss_label(function)}")
 
 

@@ -272,11 +272,19 @@ class NewLoss:
     uses: Mapping[str, At] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Made:
+    """A loss of Keras's own by its class's name, with these arguments."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class CompileEdit:
     """One argument of `model.compile` anew: "loss", "loss_weights", "metrics" or "weighted_metrics".
 
-    The leaves of `tree` are `At`, `NewLoss`, Keras's names (str), numbers, or None.
+    The leaves of `tree` are `At`, `NewLoss`, `Made`, Keras's names (str), numbers, or None.
     """
 
     argument: str

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
 import numpy as np
 
 from lossdoctor import _keras, trees
@@ -21,6 +22,7 @@ from lossdoctor.types import (
     CompileEdit,
     Edit,
     HeldArray,
+    Made,
     ModelSpec,
     NewLoss,
     OutputsEdit,
@@ -67,8 +69,10 @@ def run_statement(batch: Batch, code: str) -> Batch:
     """The batch after one statement `y = ...` on its arrays. Raises `EditError` where the statement fails."""
     tree = ast.parse(code)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & set(ROOTS)
-    space: dict[str, Any] = {"np": np, "keras": _keras.keras}
-    before = {name: trees.map_leaves(_array, getattr(batch, name)) for name in names if getattr(batch, name) is not None}
+    space: dict[str, Any] = {"np": np, "keras": keras}
+    before = {
+        name: trees.map_leaves(_array, getattr(batch, name)) for name in names if getattr(batch, name) is not None
+    }
     space.update(dict.fromkeys(names), **before)
     try:
         exec(compile(tree, "<repair>", "exec"), space)
@@ -86,7 +90,9 @@ def run_statement(batch: Batch, code: str) -> Batch:
 
 def _both(arrays: Tree, refs: Tree) -> list[tuple[Any, Any]]:
     return [
-        (new, old) for new, old in zip(trees.values(arrays), trees.values(refs), strict=True) if isinstance(old, ArrayRef)
+        (new, old)
+        for new, old in zip(trees.values(arrays), trees.values(refs), strict=True)
+        if isinstance(old, ArrayRef)
     ]
 
 
@@ -110,6 +116,8 @@ def _live(arguments: CompileArgs, leaf: Any) -> Any:
             raise EditError(f"{leaf.path} cannot be made with {dict(leaf.changes)}: {error}") from error
     if isinstance(leaf, NewLoss):
         return new_function(arguments, leaf)
+    if isinstance(leaf, Made):
+        return getattr(keras.losses, leaf.name)(**leaf.arguments)
     return leaf
 
 
@@ -125,8 +133,8 @@ def at(arguments: CompileArgs, path: str) -> Any:
 def new_function(arguments: CompileArgs, loss: NewLoss) -> Any:
     """The function of a new loss's source, with the losses it uses."""
     uses = {name: _live(arguments, used) for name, used in loss.uses.items()}
-    space: dict[str, Any] = {"keras": _keras.keras, "ops": _keras.keras.ops}
-    space.update({n: _keras.keras.losses.get(u) if isinstance(u, str) else u for n, u in uses.items()})
+    space: dict[str, Any] = {"keras": keras, "ops": keras.ops}
+    space.update({n: keras.losses.get(u) if isinstance(u, str) else u for n, u in uses.items()})
     exec(compile(loss.source, "<repair>", "exec"), space)
     function = space[loss.name]
     function.written = Written(loss.name, loss.source, uses)  # for the patch, which writes it out
@@ -174,10 +182,12 @@ def with_activation(model: ModelSpec, edit: ActivationEdit) -> ModelSpec:
         raise EditError(f"no single layer of the model holds the activation of {edit.output}")
     if model.predictions is not None and (not model.behind or model.behind[i] is None):
         raise EditError(f"what lies in front of the activation of {edit.output} is not known")
-    function = getattr(_keras.keras.activations, edit.activation)
+    function = getattr(keras.activations, edit.activation)
     spec = trees.values(model.outputs)[i]
     tail = model.tails[i] or Tail(Spec(spec.shape, spec.dtype))
-    kept = [(o, n) for o, n in zip(tail.operations, tail.names, strict=True) if not _is_activation(o, model.activations[i])]
+    kept = [
+        (o, n) for o, n in zip(tail.operations, tail.names, strict=True) if not _is_activation(o, model.activations[i])
+    ]
     if edit.activation != "linear":
         kept.insert(0, (function, edit.activation))
     new = Tail(tail.start, tuple(o for o, _ in kept), tuple(n for _, n in kept)) if kept else None

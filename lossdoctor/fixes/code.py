@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from lossdoctor import _keras, trees
 from lossdoctor.fixes.apply import EditError, Written, at
-from lossdoctor.types import At, CompileArgs, CompileEdit, NewLoss, Tree
+from lossdoctor.types import At, CompileArgs, CompileEdit, Made, NewLoss, Tree
 
 
 class NotTypable(Exception):
@@ -66,6 +68,8 @@ def _leaf(arguments: CompileArgs, argument: str, leaf: Any, needs: Needs) -> str
         return thing_code(found, needs)
     if isinstance(leaf, NewLoss):
         return with_uses(leaf.name, leaf.source, {n: at(arguments, u.path) for n, u in leaf.uses.items()}, needs)
+    if isinstance(leaf, Made):
+        return thing_code(getattr(keras.losses, leaf.name)(**leaf.arguments), needs)
     return literal(leaf) if not callable(leaf) else thing_code(leaf, needs)
 
 
@@ -80,14 +84,14 @@ def with_uses(name: str, source: str, uses: Mapping[str, Any], needs: Needs) -> 
     """Add a new loss's source, with the losses it uses called as a user would, to the definitions; returns its name."""
     for placeholder, used in uses.items():
         if isinstance(used, str):
-            code = f"keras.losses.{_keras.loss_label(_keras.keras.losses.get(used))}"
+            code = f"keras.losses.{_keras.loss_label(keras.losses.get(used))}"
         else:
             code = thing_code(used, needs)
         source = source.replace(placeholder, code)
     if "ops." in source:
         needs.imports.add("from keras import ops")
     needs.definitions[name] = source.rstrip()
-    return name
+    return str(name)
 
 
 def thing_code(thing: Any, needs: Needs) -> str:
@@ -99,7 +103,7 @@ def thing_code(thing: Any, needs: Needs) -> str:
         return with_uses(written.name, written.source, written.uses, needs)
     home = _home(thing)
     if inspect.isfunction(thing):
-        return f"{home}.{thing.__name__}" if home else _imported(thing, needs)
+        return f"{home}.{thing.__name__!s}" if home else _imported(thing, needs)
     cls = type(thing)
     try:
         arguments = _keras.constructor_arguments(thing)
@@ -120,9 +124,9 @@ def thing_code(thing: Any, needs: Needs) -> str:
 def _home(thing: Any) -> str | None:
     """ "keras.losses" or "keras.metrics" where the thing is one of Keras's own public ones."""
     named = thing if inspect.isfunction(thing) else type(thing)
-    for module, name in ((_keras.keras.losses, "keras.losses"), (_keras.keras.metrics, "keras.metrics")):
+    for module, name in ((keras.losses, "keras.losses"), (keras.metrics, "keras.metrics")):
         if getattr(module, named.__name__, None) is named:
-            return name
+            return str(name)
     return None
 
 
@@ -140,4 +144,4 @@ def _imported(thing: Any, needs: Needs) -> str:
         needs.definitions[name] = textwrap.dedent(inspect.getsource(thing)).rstrip()
     except (OSError, TypeError) as error:
         raise NotTypable(f"the source of {name} is not to be had") from error
-    return name
+    return str(name)

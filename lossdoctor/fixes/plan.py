@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lossdoctor.fixes.verify import Again, State, applied, appeared, effect, gone, keeps_objective, with_code
+from lossdoctor.fixes.verify import Again, State, appeared, applied, effect, gone, keeps_objective, with_code
 from lossdoctor.types import Edit, Finding, Fix
 
 _MOST_STEPS = 12

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall, Readings
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -63,8 +63,8 @@ def _finding(exam: Exam, call: LossCall, reading: Readings, name: str) -> Findin
             ),
         },
         fixes=(
-            Fix(f'end the model with activation="{other}"', "model", "review"),
-            Fix("or use the loss for this activation", "compile", "review", f'loss="{better}"'),
+            repairs.activation(f'end the model with activation="{other}"', exam, output, other),
+            repairs.other_loss("or use the loss for this activation", exam, call.loss_path, better),
         ),
     )
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -43,11 +43,8 @@ def check(exam: Exam) -> Iterator[Finding]:
                 **({"error": shared.error(exam)} if raised else {}),
             },
             fixes=(
-                Fix(
-                    "bring the axes into the output's order",
-                    "batch",
-                    "safe",
-                    f"{target} = np.transpose({target}, {order})",
+                repairs.on_leaf(
+                    "bring the axes into the output's order", exam, target, f"np.transpose({target}, {order})"
                 ),
             ),
         )

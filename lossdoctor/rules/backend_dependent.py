@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -27,7 +27,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     """What TensorFlow does otherwise than JAX with this case."""
     if exam.case.environment.backend != "tensorflow":
         return
-    fixes = (Fix("see the other findings on this output", "compile", "manual"),)
+    fixes = (repairs.by_hand("see the other findings on this output", "compile", "the cause is told there"),)
     for call in exam.run.calls:
         where = (*(str(o) for o in call.outputs), call.loss_path)
         reading = exam.readings.get(call.number)

@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import At, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -44,19 +44,12 @@ def _finding(exam: Exam, call: LossCall, values: list[float]) -> Finding:
     rows = exam.case.rows
     said = f"{call.label} grows with the batch: {shared.number(values[0])} for {rows} rows, {shared.number(values[1])} for the same rows twice"
     fixes = (
-        Fix(
-            'average: reduction="sum_over_batch_size"',
-            "loss",
-            "review",
-            f'{call.loss_path}: reduction="sum_over_batch_size"',
-        )
-        if chosen
-        else Fix(
-            "average over the samples in the loss (ops.mean for ops.sum), or return one value a sample",
-            "loss",
-            "manual",
+        repairs.configured(
+            'average: reduction="sum_over_batch_size"', exam, call.loss_path, reduction="sum_over_batch_size"
         ),
     )
+    if not chosen:
+        fixes = (_divided(exam, call),)
     return RULE.finding(
         "info" if chosen else "warning",
         "note" if chosen else "risk",
@@ -64,6 +57,29 @@ def _finding(exam: Exam, call: LossCall, values: list[float]) -> Finding:
         where=tuple(str(o) for o in call.outputs),
         evidence={f"loss of {rows * k} rows": v for k, v in zip((1, 2, 3), values, strict=True)},
         fixes=fixes,
+    )
+
+
+def _divided(exam: Exam, call: LossCall) -> Fix:
+    """The same loss, divided by the number of rows: each sample's gradient no longer depends on how many there are."""
+    name = f"mean_{call.label}" if call.label.isidentifier() else "mean_loss"
+    source = (
+        f"def {name}(y_true, y_pred):\n    return LOSS(y_true, y_pred) / ops.cast(ops.shape(y_pred)[0], y_pred.dtype)\n"
+    )
+    by_hand = repairs.by_hand(
+        "average over the samples in the loss (ops.mean for ops.sum), or return one value a sample",
+        "loss",
+        "only the loss's author knows whether the sum is meant",
+    )
+    if len(call.outputs) != 1 or call.wrapped is False:
+        return by_hand
+    return repairs.rewritten(
+        "average over the samples: divide by their number",
+        exam,
+        call.loss_path,
+        name,
+        source,
+        {"LOSS": At(call.loss_path)},
     )
 
 

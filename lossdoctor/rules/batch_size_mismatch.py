@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import ArrayRef, Finding
 
@@ -81,7 +81,6 @@ def _finding(exam: Exam, where: list[str], saw: str, rows: dict[str, int | None]
         if other.status == "ok"
         else "fit raises, and so does train_on_batch"
     )
-    shapes = [f"np.full((n, 1), {path})" for path in where[:1]]
     return RULE.finding(
         "error",
         "raises",
@@ -94,14 +93,37 @@ def _finding(exam: Exam, where: list[str], saw: str, rows: dict[str, int | None]
             "error": shared.error(exam),
         },
         fixes=(
-            Fix(
+            _column(exam, where[0])
+            if rows.get(where[0]) is None
+            else repairs.by_hand(
                 "give every array the same number of rows",
                 "batch",
-                "manual",
-                shapes[0] if rows.get(where[0]) is None else "",
+                "which rows belong together is not written in the arrays",
             ),
         ),
     )
+
+
+def _column(exam: Exam, path: str) -> Fix:
+    """A plain number, given once for each sample."""
+    numbers = [
+        p for p, leaf in trees.leaves("y", exam.case.batch.y) if leaf is not None and shared.rows_of(leaf) is None
+    ]
+    if not path.startswith("y") or len(numbers) != shared.count(exam.case.batch.y):
+        return repairs.by_hand(
+            "give one value for each sample", "batch", "what the other samples' values are is not in the batch"
+        )
+    rows = exam.case.rows
+    tree = exam.case.batch.y
+    code = "y" if trees.is_leaf(tree) else ""
+    for leaf in numbers:
+        code = f'np.full(({rows}, 1), {leaf}, dtype="float32")' if trees.is_leaf(tree) else code
+    if not trees.is_leaf(tree):
+        body = trees.pack(tree, [f'np.full(({rows}, 1), {leaf}, dtype="float32")' for leaf in numbers])
+        code = shared.tree_code(body, lambda leaf: leaf) if not isinstance(body, tuple) else ""
+    if not code:
+        return repairs.by_hand("give one value for each sample", "batch", "a tuple of numbers may mean anything")
+    return repairs.statement("use the number for every sample", f"y = {code}", "review")
 
 
 _MODEL = """\

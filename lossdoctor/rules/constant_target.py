@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 # Fewer samples than this are alike by chance too often.
@@ -50,7 +50,13 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{target} is {shown} for all {len(rows)} samples.",
                 where=(str(target), output),
                 evidence={"samples": len(rows), "lowest": float(rows.min()), "highest": float(rows.max())},
-                fixes=(Fix("look at the column, or examine a batch of shuffled samples", "batch", "manual"),),
+                fixes=(
+                    repairs.by_hand(
+                        "look at the column, or examine a batch of shuffled samples",
+                        "batch",
+                        "whether other batches differ is not in this one",
+                    ),
+                ),
             )
 
 

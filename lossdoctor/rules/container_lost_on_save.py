@@ -19,7 +19,8 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding, Tree
 
 
@@ -36,7 +37,11 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{path} is a {type(node).__name__}; saved to a .keras file and loaded again, it is a list.",
                 where=(path,),
                 evidence={"container": type(node).__name__, "entries": len(node)},
-                fixes=(Fix("return a list (or a dict) there", "model", "review"),),
+                fixes=(
+                    repairs.by_hand(
+                        "return a list (or a dict) there", "model", "the container is written in the model's code"
+                    ),
+                ),
             )
             return
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -36,7 +36,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     path, expected, given = mismatch
     saw = f"{path} is {_article(given)} where the model returns {_article(expected)}"
-    fix = Fix(f"make {path} {_article(expected)}, like the model's output", "batch", "safe", _repack(path, expected))
+    fix = _fix(exam, path, expected)
     evidence: dict[str, str] = {"fit": exam.fit.outcome.status, "train_on_batch": exam.train_on_batch.outcome.status}
     if shared.raised_in_dispatch(exam) and exam.train_on_batch.outcome.status == "raises":
         if shared.count(exam.case.batch.y) == shared.count(exam.case.model.outputs):
@@ -72,8 +72,17 @@ def _article(name: str) -> str:
     return f"{'an' if name[0] in 'AEIOUaeio' and name != 'one array' else 'a'} {name}" if name != "one array" else name
 
 
-def _repack(path: str, expected: str) -> str:
-    return f"{path} = {expected}({path})" if expected in ("list", "tuple") else ""
+def _fix(exam: Exam, path: str, expected: str) -> Fix:
+    title = f"make {path} {_article(expected)}, like the model's output"
+    node = next(o for p, o, _ in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if p == path)
+    given = next(g for p, _, g in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if p == path)
+    steps = [step for step, _ in trees.children(given)]
+    if expected in ("list", "tuple") and len(steps) == len(list(trees.children(node))) and not isinstance(given, dict):
+        return repairs.statement(title, f"y = {repairs.put(exam.case.batch.y, 'y', path, f'{expected}({path})')}")
+    code = repairs.renested(exam)
+    if code:
+        return repairs.statement(title, f"y = {code}")
+    return repairs.by_hand(title, "batch", "which target belongs to which output is not written in y")
 
 
 _MODEL = """\

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -34,10 +34,10 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=tuple(overridden),
             evidence={"overridden": list(overridden)},
             fixes=(
-                Fix(
+                repairs.by_hand(
                     "check losses that your step calls by hand on their own",
                     "loss",
-                    "manual",
+                    "what your step does is in its own code",
                     "lossdoctor.check(outputs=..., batch=(None, y), loss=my_loss)",
                 ),
             ),

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
+from lossdoctor.types import CompileEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -37,9 +37,16 @@ def check(exam: Exam) -> Iterator[Finding]:
             **{f"loss, draw {i + 1}": value for i, value in enumerate(values)},
             **{f"gradient norm, draw {i + 1}": norm for i, norm in enumerate(norms)},
         }
+        binary = CompileEdit("loss", repairs.replaced(exam, "loss", call.loss_path, "binary_crossentropy"))
         sigmoid = (
-            Fix('one unit wants activation="sigmoid" and binary cross-entropy', "model", "review"),
-            Fix("or one unit a class", "model", "manual"),
+            repairs.activation(
+                'one unit wants activation="sigmoid" and binary cross-entropy',
+                exam,
+                output,
+                "sigmoid",
+                more=(binary,) if "categorical" in call.label else (),
+            ),
+            repairs.by_hand("or one unit a class", "model", "how many classes there are is not in the model"),
         )
         if activation is not None and activation.constant:
             yield RULE.finding(
@@ -58,7 +65,12 @@ def check(exam: Exam) -> Iterator[Finding]:
                 where=(output,),
                 evidence=evidence,
                 fixes=(
-                    Fix("let the softmax run over the last axis", "model", "safe", "keras.layers.Softmax(axis=-1)"),
+                    repairs.by_hand(
+                        "let the softmax run over the last axis",
+                        "model",
+                        "the axis is an argument of a layer in your code",
+                        "keras.layers.Softmax(axis=-1)",
+                    ),
                 ),
             )
         elif (
@@ -74,10 +86,10 @@ def check(exam: Exam) -> Iterator[Finding]:
                 where=(output,),
                 evidence=evidence,
                 fixes=(
-                    Fix(
+                    repairs.by_hand(
                         "let the softmax run over the classes",
                         "model",
-                        "safe",
+                        "the axis is an argument of a layer in your code",
                         f"keras.layers.Softmax(axis={_class_axis(call)})",
                     ),
                 ),

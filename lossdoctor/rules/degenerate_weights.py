@@ -17,9 +17,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -28,7 +29,12 @@ def check(exam: Exam) -> Iterator[Finding]:
     if exam.case.compile.loss_weights is None or shared.raises(exam):
         return
     weights = {str(output): call.weight for call, output, _ in shared.pairs(exam)}
-    fixes = (Fix("give every loss a positive weight", "compile", "review"),)
+    given = trees.leaves("loss_weights", exam.case.compile.loss_weights)
+    kept = trees.pack(
+        exam.case.compile.loss_weights,
+        [1.0 if isinstance(w, int | float) and not 0 < w < math.inf else w for _, w in given],
+    )
+    fixes = (repairs.compile_argument("give every loss a positive weight, here 1", "loss_weights", kept, "review"),)
     broken = {o: w for o, w in weights.items() if not math.isfinite(w)}
     zero = [o for o, w in weights.items() if w == 0]
     negative = {o: w for o, w in weights.items() if w < 0}

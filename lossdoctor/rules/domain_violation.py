@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, Values
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -65,8 +65,30 @@ def _finding(exam: Exam, found: Values, label: str, output: str, wrong: object, 
             "values": wrong.count,  # type: ignore[attr-defined]
             "first index": list(wrong.index),  # type: ignore[attr-defined]
         },
-        fixes=(Fix("transform the targets, or use a loss that is made for them", "batch", "manual"),),
+        fixes=_fixes(exam, found, label),
     )
+
+
+def _fixes(exam: Exam, found: Values, label: str) -> tuple[Fix, ...]:
+    path = found.path
+    instead = {"mean_squared_logarithmic_error": "mse", "mean_absolute_percentage_error": "mae", "poisson": "mse"}.get(
+        label
+    )
+    by_hand = repairs.by_hand(
+        "transform the targets, or use a loss that is made for them",
+        "batch",
+        "what the values stand for is not in the batch",
+    )
+    if label in ("hinge", "squared_hinge") and set(found.kept()[:1000].tolist()) <= {-1.0, 0.0, 1.0}:
+        return (
+            repairs.on_leaf(
+                "labels above 0 are 1, the others -1", exam, path, f"np.where({path} > 0, 1, -1)", "review"
+            ),
+        )
+    paths = [call.loss_path for call in shared.leaf_calls(exam) if str(call.targets[0]) == path and call.label == label]
+    if instead is None or not paths:
+        return (by_hand,)
+    return (repairs.other_loss(f"use a loss for such targets, such as {instead!r}", exam, paths[0], instead), by_hand)
 
 
 _MODEL = """\

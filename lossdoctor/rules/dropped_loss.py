@@ -19,9 +19,9 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import At, CompileEdit, Finding, NewLoss
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -42,16 +42,26 @@ def check(exam: Exam) -> Iterator[Finding]:
             f"which is {kept[0].loss_path if kept else 'nothing'} alone.",
             where=tuple(dropped),
             evidence={"loss fit reports": exam.fit.outcome.loss, **{f"{p} value": v for p, v in values.items()}},
-            fixes=(Fix("combine the losses of one output in one function", "loss", "review", _combined(loss)),),
+            fixes=(_combined(exam, loss),),
         )
 
 
-def _combined(loss: object) -> str:
-    flat = [leaf for leaf in trees.values(loss) if leaf is not None]
-    if not all(isinstance(leaf, str) for leaf in flat):
-        return ""
-    terms = " + ".join(f"keras.losses.get({leaf!r})(y_true, y_pred)" for leaf in flat)
-    return f"def loss(y_true, y_pred):\n    return {terms}"
+def _combined(exam: Exam, loss: object) -> Fix:
+    """All losses of the one output in one function, each with its weight."""
+    paths = [path for path, leaf in trees.leaves("loss", loss) if leaf is not None]
+    title = "combine the losses of one output in one function"
+    if not trees.is_leaf(exam.case.model.outputs):
+        return repairs.by_hand(title, "loss", "which of the losses belongs to which output is not written")
+    given = trees.values(exam.case.compile.loss_weights) if exam.case.compile.loss_weights is not None else []
+    weights = given if len(given) == len(paths) else [1.0] * len(paths)
+    terms = [
+        f"LOSS{i}(y_true, y_pred)" if w == 1 else f"{w!r} * LOSS{i}(y_true, y_pred)" for i, w in enumerate(weights)
+    ]
+    source = f"def combined(y_true, y_pred):\n    return {' + '.join(terms)}\n"
+    uses = {f"LOSS{i}": At(path) for i, path in enumerate(paths)}
+    dropped = CompileEdit("loss_weights", None)
+    more = (dropped,) if exam.case.compile.loss_weights is not None else ()
+    return Fix(title, "loss", "review", edits=(CompileEdit("loss", NewLoss("combined", source, uses)), *more))
 
 
 _MODEL = """\

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -47,10 +47,10 @@ def check(exam: Exam) -> Iterator[Finding]:
     same = [target for target, paths in met.items() if target is not None and len(paths) > 1]
     evidence = {"output_names": list(names), "given by name": named}
     fixes = (
-        Fix(
+        repairs.by_hand(
             "give the outputs names of their own",
             "model",
-            "manual",
+            "which name each output should have is not written",
             'keras.layers.Identity(name="first")(output)',
         ),
     )

@@ -18,8 +18,8 @@ import math
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -65,7 +65,13 @@ def _finding(call: LossCall, output: str, partly: bool, certain: bool, exam: Exa
             **{f"loss value, draw {i + 1}": v for i, v in enumerate(values)},
             **{f"gradient norm, draw {i + 1}": d.norms.get(output, 0.0) for i, d in enumerate(exam.probes.draws)},
         },
-        fixes=(Fix("compute the loss from y_pred itself, without rounding or stop_gradient", "loss", "manual"),),
+        fixes=(
+            repairs.by_hand(
+                "compute the loss from y_pred itself, without rounding or stop_gradient",
+                "loss",
+                "where the gradient is lost is in the loss's own code",
+            ),
+        ),
     )
 
 
@@ -78,7 +84,13 @@ def _unreached(exam: Exam) -> Finding:
         f"{labels} {'does' if len(calls) < 2 else 'do'} not depend on the predictions in a way that has a gradient: fit raises.",
         where=tuple(str(o) for c in calls for o in c.outputs),
         evidence={"error": shared.error(exam)},
-        fixes=(Fix("compute the loss from y_pred itself, without rounding or stop_gradient", "loss", "manual"),),
+        fixes=(
+            repairs.by_hand(
+                "compute the loss from y_pred itself, without rounding or stop_gradient",
+                "loss",
+                "where the gradient is lost is in the loss's own code",
+            ),
+        ),
     )
 
 

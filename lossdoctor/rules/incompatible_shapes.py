@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -50,17 +50,25 @@ def check(exam: Exam) -> Iterator[Finding]:
             "loss": call.label,
             "error": shared.error(exam),
         },
-        fixes=_fixes(where[0], target, output, call.label),
+        fixes=_fixes(exam, where[0], target, output, call.label, call.loss_path),
     )
 
 
-def _fixes(path: str, target: tuple[int, ...], output: tuple[int, ...], label: str) -> tuple[Fix, ...]:
+def _fixes(
+    exam: Exam, path: str, target: tuple[int, ...], output: tuple[int, ...], label: str, loss_path: str
+) -> tuple[Fix, ...]:
     if label in shared.SPARSE and target == output:
         return (
-            Fix("one-hot targets want the dense loss", "compile", "review", 'loss="categorical_crossentropy"'),
-            Fix("or turn the targets into class numbers", "batch", "review", f"{path} = np.argmax({path}, -1)"),
+            repairs.other_loss("one-hot targets want the dense loss", exam, loss_path, "categorical_crossentropy"),
+            repairs.on_leaf("or turn the targets into class numbers", exam, path, f"np.argmax({path}, -1)", "review"),
         )
-    return (Fix(f"give {path} the output's shape {output}, or the output the target's {target}", "batch", "manual"),)
+    return (
+        repairs.by_hand(
+            f"give {path} the output's shape {output}, or the output the target's {target}",
+            "batch",
+            "which of the two has the right size is not written",
+        ),
+    )
 
 
 _MODEL = """\

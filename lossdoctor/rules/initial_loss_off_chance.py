@@ -20,8 +20,8 @@ import math
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 _MULTI = ("categorical_crossentropy", "sparse_categorical_crossentropy")
@@ -52,7 +52,13 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"({shared.number(chance)}).",
                 where=(str(call.outputs[0]),),
                 evidence={"loss": reading.trained, f"log {classes}": chance, "times": times},
-                fixes=(Fix("scale the inputs, and look at the last layer", "model", "manual"),),
+                fixes=(
+                    repairs.by_hand(
+                        "scale the inputs, and look at the last layer",
+                        "model",
+                        "which scale the inputs should have is not written",
+                    ),
+                ),
             )
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -58,8 +58,17 @@ def check(exam: Exam) -> Iterator[Finding]:
             f"Input {name!r} is fed {path}: x does not match the inputs' names, and Keras deals its arrays out in sorted order.",
             where=tuple(p for _, p in wrong),
             evidence={"inputs": names, "x": given, **{f"Input {n!r} gets": p for n, p in wrong}},
-            fixes=(Fix("give x exactly the inputs' names", "batch", "safe", _code(exam, declared)),),
+            fixes=(_fix(exam, declared),),
         )
+
+
+def _fix(exam: Exam, declared: list[str]) -> Fix:
+    title, code = "give x exactly the inputs' names", _code(exam, declared)
+    return (
+        repairs.statement(title, code)
+        if code
+        else repairs.by_hand(title, "batch", "which array belongs to which Input is not written in x")
+    )
 
 
 def _code(exam: Exam, names: list[str]) -> str:

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 
 from lossdoctor import near, trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import ArrayRef, Finding, InputSpec
 
 
@@ -41,7 +41,11 @@ def check(exam: Exam) -> Iterator[Finding]:
             "x": {path: list(leaf.shape) for path, leaf in trees.declared_leaves("x", x) if isinstance(leaf, ArrayRef)},
             "error": shared.error(exam),
         },
-        fixes=(Fix("give x the inputs that the model declares", "batch", "manual"),),
+        fixes=(
+            repairs.by_hand(
+                "give x the inputs that the model declares", "batch", "what the missing values are is not in the batch"
+            ),
+        ),
     )
 
 

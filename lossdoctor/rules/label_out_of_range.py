@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -54,7 +54,11 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{int(fractions.sum())} of {numbers.size} labels of {call.targets[0]} have fractions, which {call.label} cuts off.",
                 where=(str(call.targets[0]), str(call.outputs[0])),
                 evidence={"lowest": span[0], "highest": span[1]},
-                fixes=(Fix("give whole class numbers", "batch", "manual"),),
+                fixes=(
+                    repairs.by_hand(
+                        "give whole class numbers", "batch", "which class a fraction stands for is not written"
+                    ),
+                ),
             )
 
 
@@ -73,18 +77,27 @@ def _outside(
         end = "they lie behind the rows that were run here"
     else:
         end = f"nothing raises on {exam.case.environment.backend}"
-    fixes = [
-        Fix(
-            'a number that means "ignore"',
-            "loss",
-            "manual",
-            "keras.losses.SparseCategoricalCrossentropy(ignore_class=...)",
-        )
-    ]
+    outside = sorted(set(numbers[wrong].tolist()))  # type: ignore[index]
+    fixes = []
     if low >= 1 and high == units:
-        fixes.insert(0, Fix("count the classes from 0", "batch", "safe", f"{target} = {target} - 1"))
-    else:
-        fixes.insert(0, Fix(f"give {output} {int(high) + 1} units, or correct the labels", "model", "manual"))
+        fixes.append(repairs.on_leaf("count the classes from 0", exam, target, f"{target} - 1"))
+    if len(outside) == 1 and call.label == "sparse_categorical_crossentropy":
+        fixes.append(
+            repairs.configured(
+                f"if {outside[0]:.0f} means unknown: leave those labels out",
+                exam,
+                call.loss_path,
+                ignore_class=int(outside[0]),
+            )
+        )
+    if not (low >= 1 and high == units):
+        fixes.append(
+            repairs.by_hand(
+                f"give {output} {int(high) + 1} units, or correct the labels",
+                "model",
+                "how many classes there are is not in the batch",
+            )
+        )
     return RULE.finding(
         "error",
         "raises" if raised else "silent",

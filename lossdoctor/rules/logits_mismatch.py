@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Activation, Exam, LossCall, Readings
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 # Logits that stay below this never reach a probability of 0.98.
@@ -53,8 +53,8 @@ def _twice(exam: Exam, call: LossCall, reading: Readings, activation: Activation
     output = str(call.outputs[0])
     evidence = _evidence(reading)
     fixes = (
-        Fix("say that the output holds probabilities", "loss", "safe", f"{call.loss_path}: from_logits=False"),
-        Fix(f"or leave out the {_shown(activation)}", "model", "review"),
+        repairs.configured("say that the output holds probabilities", exam, call.loss_path, "safe", from_logits=False),
+        repairs.activation(f"or leave out the {_shown(activation)}", exam, output, "linear"),
     )
     if shared.within_unit(activation) and (activation.name is not None or activation.sums_to_one is not None):
         if shared.close(reading.trained, reading.logits) and not shared.close(reading.logits, reading.probabilities):
@@ -89,7 +89,7 @@ def _twice(exam: Exam, call: LossCall, reading: Readings, activation: Activation
             "as logits these never reach a probability near 0 or 1.",
             where=(output, call.loss_path),
             evidence=evidence,
-            fixes=(Fix(f"leave out the {_shown(activation)}", "model", "review"),),
+            fixes=(repairs.activation(f"leave out the {_shown(activation)}", exam, output, "linear"),),
         )
 
 
@@ -98,6 +98,7 @@ def _never(exam: Exam, call: LossCall, reading: Readings, activation: Activation
     what = "linear" if activation.name == "linear" else f"{activation.name or 'not'} and not from 0 to 1"
     if activation.name is None:
         what = f"between {shared.number(activation.low)} and {shared.number(activation.high)}"
+    other = "sigmoid" if "binary" in call.label else "softmax"
     # Keras divides by the sum of a row under a categorical loss: positive numbers still become probabilities.
     positive = "categorical" in call.label and activation.low is not None and activation.low >= -1e-3
     return RULE.finding(
@@ -108,12 +109,8 @@ def _never(exam: Exam, call: LossCall, reading: Readings, activation: Activation
         where=(output, call.loss_path),
         evidence=_evidence(reading),
         fixes=(
-            Fix("say that the output holds logits", "loss", "review", f"{call.loss_path}: from_logits=True"),
-            Fix(
-                f'or end the model with activation="{"sigmoid" if "binary" in call.label else "softmax"}"',
-                "model",
-                "review",
-            ),
+            repairs.configured("say that the output holds logits", exam, call.loss_path, from_logits=True),
+            repairs.activation(f'or end the model with activation="{other}"', exam, output, other),
         ),
     )
 

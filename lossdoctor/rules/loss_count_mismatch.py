@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -34,7 +34,19 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     evidence = {"losses": given, "outputs": expected}
     counts = f"loss has {given} entr{'y' if given == 1 else 'ies'} for {expected} output{'s' * (expected != 1)}"
-    fix = Fix("give one loss an output, None for an output without", "compile", "manual")
+    fix = repairs.by_hand(
+        "give one loss an output, None for an output without",
+        "compile",
+        f"what should train {shared.listed(shared.output_paths(exam)[given:]) if given < expected else 'the outputs'} is not written",
+    )
+    fixes: tuple[Fix, ...] = (fix,)
+    if given > expected:
+        kept = list(repairs.present(exam, "loss"))[:expected]
+        tree = kept[0] if expected == 1 and trees.is_leaf(outputs) else kept
+        fixes = (repairs.compile_argument("leave the last ones out", "loss", tree, "review"), fix)
+    if given < expected:
+        filled = [*repairs.present(exam, "loss"), *[None] * (expected - given)]
+        fixes = (repairs.compile_argument("declare that the others have no loss", "loss", filled, "review"), fix)
     if shared.raised_in_dispatch(exam) and exam.fit.stage == "dispatch":
         yield RULE.finding(
             "error",
@@ -42,7 +54,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             f"{counts}, and fit raises.",
             where=("loss",),
             evidence={**evidence, "error": shared.error(exam)},
-            fixes=(fix,),
+            fixes=fixes,
         )
     elif not shared.raises(exam) and expected > 1:
         met = {output for _, output, _ in shared.pairs(exam)}
@@ -54,7 +66,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{counts}: {shared.listed(left)} {'is' if len(left) == 1 else 'are'} never trained, without a word.",
                 where=("loss", *left),
                 evidence=evidence,
-                fixes=(fix,),
+                fixes=fixes,
             )
 
 

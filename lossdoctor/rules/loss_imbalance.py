@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 _TIMES = 100.0
@@ -44,7 +44,13 @@ def check(exam: Exam) -> Iterator[Finding]:
             **{f"gradient norm at {o}": n for o, n in first.items()},
             "predictions": "the model's own" if exam.case.model.predictions is not None else "seeded plausible ones",
         },
-        fixes=(Fix("scale the targets to the order of 1, or balance with loss_weights", "compile", "review"),),
+        fixes=(
+            repairs.by_hand(
+                "scale the targets to the order of 1, or balance with loss_weights",
+                "compile",
+                "how much each output matters is yours to say",
+            ),
+        ),
     )
 
 

@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lossdoctor import near
+from lossdoctor import near, trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding, Tree
+from lossdoctor.types import At, Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -42,7 +42,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             f"loss[{dotted[0]!r}] is a dotted path, which Keras does not read: fit raises. Losses are nested like the outputs.",
             where=tuple(f"loss[{key!r}]" for key in dotted),
             evidence={"dotted paths": dotted, "error": shared.error(exam)},
-            fixes=(Fix("nest the losses", "compile", "safe", f"loss={_nested(loss)}"),),
+            fixes=(repairs.compile_argument("nest the losses", "loss", _nested(loss)),),
         )
         return
     for path, key, known in unknown:
@@ -55,9 +55,16 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=(where,),
             evidence={"outputs": list(known), "error": shared.error(exam)},
             fixes=(
-                Fix(f"rename {key!r} to {guess[0]!r}", "compile", "safe")
-                if guess
-                else Fix("use an output's name", "compile", "manual"),
+                _renamed(exam, path, key, guess[0]) if guess else _choose(exam, path, key, known),
+                *(
+                    ()
+                    if guess
+                    else (
+                        repairs.by_hand(
+                            "or use an output's name", "compile", f"which output {key!r} means is not written"
+                        ),
+                    )
+                ),
             ),
         )
 
@@ -95,21 +102,57 @@ def _resolve(outputs: Tree, dotted: str) -> Tree | None:
     return node
 
 
-def _nested(loss: dict[str, Any]) -> str:
-    """The dotted losses as nested code; a subtree that also has parts becomes a list."""
+def _nested(loss: dict[str, Any]) -> Tree:
+    """The dotted losses nested; a subtree that also has parts becomes a list."""
     tree: dict[str, Any] = {}
-    for key, value in loss.items():
+    for key in loss:
         node = tree
         for step in key.split("."):
             node = node.setdefault(step, {})
-        node[""] = shared.loss_code(value)
-    return _write(tree)
+        node[""] = At(f"loss[{key!r}]")
+    return _folded(tree)
 
 
-def _write(node: dict[str, Any]) -> str:
-    own, parts = node.get(""), {k: v for k, v in node.items() if k}
-    inner = "{" + ", ".join(f"{k!r}: {_write(v)}" for k, v in parts.items()) + "}"
-    return inner if own is None else (f"[{own}, {inner}]" if parts else own)
+def _folded(node: dict[str, Any]) -> Tree:
+    own, parts = node.get(""), {k: _folded(v) for k, v in node.items() if k}
+    return parts if own is None else ([own, parts] if parts else own)
+
+
+def _renamed(exam: Exam, path: str, old: str, new: str) -> Fix:
+    """The loss dict with one key by another name, in the same place."""
+    tree = _rekeyed("loss", repairs.present(exam, "loss"), path, old, new)
+    title = f"rename {old!r} to {new!r}"
+    node = exam.case.model.outputs.get(new) if path == "loss" and isinstance(exam.case.model.outputs, dict) else None
+    if not trees.is_leaf(node) and isinstance(exam.case.compile.loss[old], str):
+        # Keras's losses take one tensor, not a subtree.
+        title += ", once for each of its parts"
+        tree[new] = trees.map_leaves(lambda _: tree[new], node)
+    return repairs.compile_argument(title, "loss", tree)
+
+
+def _choose(exam: Exam, path: str, key: str, known: tuple[str, ...]) -> Fix:
+    """A key that is like no output's name: of the outputs without a loss, the first."""
+    node = dict(repairs.present(exam, "loss")) if path == "loss" else {}
+    free = [name for name in known if name not in node]
+    if not free:
+        return repairs.compile_argument(
+            f"leave {key!r} out", "loss", {k: v for k, v in node.items() if k != key}, "review"
+        )
+    return _with_grade(_renamed(exam, path, key, free[0]), f"if {key!r} is {free[0]!r}: rename it")
+
+
+def _with_grade(fix: Fix, title: str) -> Fix:
+    return Fix(title, fix.target, "review", edits=fix.edits)
+
+
+def _rekeyed(here: str, tree: Tree, path: str, old: str, new: str) -> Tree:
+    if isinstance(tree, dict):
+        if here == path:
+            return {(new if k == old else k): v for k, v in tree.items()}
+        return {k: _rekeyed(f"{here}[{k!r}]", v, path, old, new) for k, v in tree.items()}
+    if isinstance(tree, list):  # a subtree's own loss, and the losses of its parts
+        return [_rekeyed(here, v, path, old, new) for v in tree]
+    return tree
 
 
 _MODEL = """\

@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -47,7 +47,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             "target shapes": [list(s) for s in call.target_shapes],
             "output shapes": [list(s) for s in call.output_shapes],
         },
-        fixes=(Fix("mend the loss at that line", "loss", "manual"),),
+        fixes=(repairs.by_hand("mend the loss at that line", "loss", "what the line should do is yours to say"),),
     )
 
 
@@ -71,9 +71,13 @@ def unexplained(exam: Exam) -> Finding:
             "train_on_batch": exam.train_on_batch.outcome.status,
         },
         fixes=(
-            Fix("give the metrics as a dict by output name", "compile", "manual")
+            repairs.compile_argument("leave the metrics out", "metrics", None, "review")
             if exam.fit.stage == "metrics"
-            else Fix("compare the shapes and containers of y with the outputs in the table", "batch", "manual"),
+            else repairs.by_hand(
+                "compare the shapes and containers of y with the outputs in the table",
+                "batch",
+                "no rule found out what is meant",
+            ),
         ),
     )
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor import trees
 from lossdoctor.facts import Exam, MetricCall
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -46,29 +47,43 @@ def check(exam: Exam) -> Iterator[Finding]:
                 call,
                 "warning",
                 f"{call.label} on {call.output} counts predictions that equal their target exactly, and {activation.name} outputs hardly ever do.",
-                Fix('let Keras choose by the shapes: "accuracy"', "compile", "review", 'metrics=["accuracy"]'),
+                _instead(exam, call, 'let Keras choose by the shapes: "accuracy"', "accuracy"),
             )
         elif call.function == "categorical_accuracy" and len(call.target_shape) < len(call.output_shape):
             yield _finding(
                 call,
                 "warning",
                 f"{call.label} takes one-hot rows, but {call.target} has shape {call.target_shape}: its argmax runs over the samples.",
-                Fix("use the metric for class numbers", "compile", "safe", 'metrics=["sparse_categorical_accuracy"]'),
+                _instead(exam, call, "use the metric for class numbers", "sparse_categorical_accuracy"),
             )
         elif call.function is not None and "accuracy" in call.function and continuous and not _in_unit(kept):
             yield _finding(
                 call,
                 "info",
                 f"{call.label} on {call.output} is an accuracy ({call.function}), and {call.target} is continuous: it says nothing about a regression.",
-                Fix("measure the error", "compile", "review", 'metrics=["mae"]'),
+                _instead(exam, call, "measure the error", "mae"),
             )
         elif call.function in _THRESHOLD and call.threshold == 0.5 and unbounded and call.output in logits:
             yield _finding(
                 call,
                 "info",
                 f"{call.label} on {call.output} ({call.function}) takes its threshold on probabilities, but {call.output} holds logits.",
-                Fix("set the threshold for logits", "compile", "review", "keras.metrics.BinaryAccuracy(threshold=0.0)"),
+                repairs.by_hand(
+                    "set the threshold for logits",
+                    "compile",
+                    "a metric of its own is made in your code",
+                    "keras.metrics.BinaryAccuracy(threshold=0.0)",
+                ),
             )
+
+
+def _instead(exam: Exam, call: MetricCall, title: str, name: str) -> Fix:
+    """Another metric in the place of this one."""
+    argument = call.metric_path.partition("[")[0]
+    paths = [path for path, _ in trees.leaves(argument, getattr(exam.case.compile, argument))]
+    if call.metric_path not in paths:
+        return repairs.by_hand(title, "compile", "the metric is given in several places", f'{argument}=["{name}"]')
+    return repairs.compile_argument(title, argument, repairs.replaced(exam, argument, call.metric_path, name), "review")
 
 
 def _in_unit(kept: object) -> bool:

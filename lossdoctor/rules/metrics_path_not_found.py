@@ -19,8 +19,8 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.near import did_you_mean
-from lossdoctor.rules import shared
+from lossdoctor.near import did_you_mean, nearest
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -42,7 +42,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{argument}[{unknown[0]!r}] names no output{did_you_mean(unknown[0], known)}; with a single output Keras does not look at the key.",
                 where=(f"{argument}[{unknown[0]!r}]",),
                 evidence={"output_names": sorted(known)},
-                fixes=(Fix("give a list", "compile", "safe"),),
+                fixes=(_list(exam, argument),),
             )
 
 
@@ -62,8 +62,27 @@ def _raises(exam: Exam, argument: str, unknown: list[str], known: list[str]) -> 
         message,
         where=tuple(f"{argument}[{u!r}]" for u in unknown) or (argument,),
         evidence={"output names": known, "error": shared.error(exam)},
-        fixes=(Fix("use the outputs' names", "compile", "manual", code),),
+        fixes=_fixes(exam, argument, unknown, code),
     )
+
+
+def _list(exam: Exam, argument: str) -> Fix:
+    values = list(repairs.present(exam, argument).values())
+    tree = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+    return repairs.compile_argument("give a list", argument, tree)
+
+
+def _fixes(exam: Exam, argument: str, unknown: list[str], code: str) -> tuple[Fix, ...]:
+    given, names = repairs.present(exam, argument), [str(k) for k in shared.names(exam)]
+    free = [name for name in names if name not in given]
+    by_hand = repairs.by_hand("use the outputs' names", "compile", "which output a metric is for is not written", code)
+    if len(unknown) == 1 and free and all(trees.is_leaf(v) or isinstance(v, list) for v in given.values()):
+        meant = (nearest(unknown[0], free) or free)[0]
+        tree = {(meant if k == unknown[0] else k): v for k, v in given.items()}
+        return (repairs.compile_argument(f"rename {unknown[0]!r} to {meant!r}", argument, tree, "review"), by_hand)
+    kept = {k: v for k, v in given.items() if str(k) not in unknown and not isinstance(v, dict)}
+    fewer = repairs.compile_argument("measure only the outputs that are named", argument, kept or None, "review")
+    return (fewer, by_hand)
 
 
 _MODEL = """\

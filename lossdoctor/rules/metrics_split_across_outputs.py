@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam, MetricCall
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -72,11 +72,19 @@ def _finding(exam: Exam, severity: str, impact: str, message: str, reached: list
 
 
 def _named(exam: Exam, reached: list[MetricCall] | None) -> Fix:
-    names = shared.names(exam)
-    code = ""
-    if reached is None and all(isinstance(m, str) for m in exam.case.compile.metrics) and names:
-        code = "metrics=" + shared.dict_code([(n, repr(list(exam.case.compile.metrics))) for n in names])
-    return Fix("name the outputs in metrics", "compile", "manual" if not code else "review", code)
+    """The metrics by output: a list of its own for each where each was one entry, else the same list for every output."""
+    title = "name the outputs in metrics"
+    outputs, metrics = exam.case.model.outputs, exam.case.compile.metrics
+    given = list(repairs.present(exam, "metrics"))
+    names = list(outputs) if isinstance(outputs, dict) else list(exam.case.model.output_names or ())
+    if len(names) != shared.count(outputs) or len(set(names)) != len(names):
+        return repairs.by_hand(title, "compile", "the outputs have no names of their own")
+    if reached is None and all(trees.is_leaf(m) for m in metrics):
+        return repairs.compile_argument(title, "metrics", dict.fromkeys(names, given), "review")
+    if len(given) == len(names):
+        tree = {name: value if isinstance(value, list) else [value] for name, value in zip(names, given, strict=True)}
+        return repairs.compile_argument(title, "metrics", tree, "review")
+    return repairs.by_hand(title, "compile", "which metric is for which output is not written")
 
 
 _MODEL = """\

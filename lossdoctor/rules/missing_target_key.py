@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.rules.unknown_target_key import key_nodes
-from lossdoctor.types import Finding
+from lossdoctor.types import BatchEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -48,8 +49,8 @@ def _raises(exam: Exam, path: str, missing: list[str], given: list[str]) -> Find
         where=tuple(f"{path}[{m!r}]" for m in missing),
         evidence={"targets": given, "error": shared.error(exam)},
         fixes=(
-            Fix(f"add {path}[{missing[0]!r}]", "batch", "manual"),
-            Fix(f"compile None as the loss of {names}", "compile", "review"),
+            *_without(exam, missing),
+            repairs.by_hand(f"or add {path}[{missing[0]!r}]", "batch", "its values are not in the batch"),
         ),
     )
 
@@ -64,8 +65,54 @@ def _silent(exam: Exam, path: str, missing: list[str]) -> Iterator[Finding]:
                 f"{path} has no target for {key!r}; Keras trains {output} on {target}, by sorted position, without a word.",
                 where=(output, target),
                 evidence={"missing": missing},
-                fixes=(Fix(f"add {path}[{key!r}]", "batch", "manual"),),
+                fixes=(
+                    *_without(exam, missing),
+                    repairs.by_hand(f"or add {path}[{key!r}]", "batch", "its values are not in the batch"),
+                ),
             )
+
+
+def _without(exam: Exam, missing: list[str]) -> tuple[Fix, ...]:
+    """No loss for the outputs without a target: the losses by name, and y with None in those places."""
+    outputs, y, loss = exam.case.model.outputs, exam.case.batch.y, exam.case.compile.loss
+    if not isinstance(outputs, dict) or not all(trees.is_leaf(v) for v in outputs.values()) or not isinstance(y, dict):
+        return ()
+    given = repairs.present(exam, "loss")
+    if trees.is_leaf(loss):
+        tree = {name: None if name in missing else given for name in outputs}
+    elif isinstance(loss, dict) and all(trees.is_leaf(v) for v in loss.values()):
+        tree = {name: None if name in missing else given.get(name) for name in outputs}
+    else:
+        return ()
+    if all(leaf is None for leaf in tree.values()):
+        return _moved(exam, missing)
+    body = shared.dict_code([(str(k), "None" if k in missing else f"y[{k!r}]") for k in outputs])
+    names = shared.listed([repr(m) for m in missing])
+    return (
+        repairs.compile_argument(
+            f"train nothing on {names}: its loss is None", "loss", tree, "review", more=(BatchEdit(f"y = {body}"),)
+        ),
+    )
+
+
+def _moved(exam: Exam, missing: list[str]) -> tuple[Fix, ...]:
+    """The one loss at the one output that has a target."""
+    loss, y = repairs.present(exam, "loss"), exam.case.batch.y
+    given = [str(k) for k in y if str(k) in shared.names(exam)]
+    if not isinstance(loss, dict) or len(given) != 1 or len(loss) != 1:
+        return ()
+    (old, leaf), new = next(iter(loss.items())), given[0]
+    names = shared.names(exam)
+    body = shared.dict_code([(name, f"y[{name!r}]" if name == new else "None") for name in names])
+    return (
+        repairs.compile_argument(
+            f"if {new!r} is meant: give the loss to it, and None to {old!r}",
+            "loss",
+            {name: leaf if name == new else None for name in names},
+            "review",
+            more=(BatchEdit(f"y = {body}"),),
+        ),
+    )
 
 
 _MODEL = """\

@@ -22,8 +22,8 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding, Tree
 
 
@@ -43,7 +43,12 @@ def check(exam: Exam) -> Iterator[Finding]:
         for _, output, target in shared.pairs(exam)
         if target is not None and shared.last_key(target) not in (None, shared.last_key(output))
     ]
-    fix = Fix("nest the targets like the outputs", "batch", "safe", f"y = {_code(outputs, y)}")
+    code = repairs.renested(exam)
+    fix = (
+        repairs.statement("nest the targets like the outputs", f"y = {code}")
+        if code
+        else repairs.by_hand("nest the targets like the outputs", "batch", "y does not hold one target for each output")
+    )
     if shared.raises(exam):
         yield RULE.finding(
             "error",
@@ -72,14 +77,21 @@ def _for_one_array(exam: Exam) -> Iterator[Finding]:
         len(leaves) != 1 and not isinstance(y, dict)
     ):
         return
-    fixes = (Fix("give the target itself", "batch", "safe", f"y = {leaves[0]}"),) if len(leaves) == 1 else ()
+    fixes = tuple(
+        repairs.statement(
+            "give the target itself" if len(leaves) == 1 else f"give {leaf} as the target",
+            f"y = {leaf}",
+            "safe" if len(leaves) == 1 else "review",
+        )
+        for leaf in leaves[:4]
+    )
     yield RULE.finding(
         "error",
         "raises",
         f"y is a {trees.container(y)} where the model returns one array, and fit raises.",
         where=("y",),
         evidence={"targets": leaves[:12], "error": shared.error(exam)},
-        fixes=fixes or (Fix("give one array as the target", "batch", "manual"),),
+        fixes=fixes,
     )
 
 

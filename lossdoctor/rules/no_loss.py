@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -31,10 +32,10 @@ def check(exam: Exam) -> Iterator[Finding]:
             "No loss is compiled, so nothing about targets was examined.",
             where=("loss",),
             fixes=(
-                Fix(
+                repairs.by_hand(
                     "compile the model with a loss, or name one with --loss",
                     "compile",
-                    "manual",
+                    "which loss is meant is not written",
                     'model.compile(loss="mse")',
                 ),
             ),

@@ -19,8 +19,8 @@ import math
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -50,7 +50,11 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=(*outputs, call.loss_path),
             evidence={f"loss value, draw {i + 1}": str(v) for i, v in enumerate(values)},
             fixes=(
-                Fix("keep logarithms, roots and divisions away from 0, or use a positive activation", "loss", "manual"),
+                repairs.by_hand(
+                    "keep logarithms, roots and divisions away from 0, or use a positive activation",
+                    "loss",
+                    "where the loss leaves the numbers is in its own code",
+                ),
             ),
         )
 

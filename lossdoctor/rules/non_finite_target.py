@@ -17,10 +17,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import BatchEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -74,14 +75,35 @@ def check(exam: Exam) -> Iterator[Finding]:
             fixes=()
             if harmless
             else (
-                Fix(
-                    "replace them, and give those samples weight 0",
-                    "batch",
+                *_weighed(exam, str(target)),
+                repairs.on_leaf(
+                    "or put 0 in their place",
+                    exam,
+                    str(target),
+                    f"np.nan_to_num({target}, posinf=0, neginf=0)",
                     "review",
-                    f"{target} = np.nan_to_num({target})",
                 ),
             ),
         )
+
+
+def _weighed(exam: Exam, path: str) -> tuple[Fix, ...]:
+    """0 in their place, and weight 0 for their samples; only where one array of targets has no weights yet."""
+    if path != "y" or exam.case.batch.sample_weight is not None or not trees.is_leaf(exam.case.batch.y):
+        return ()
+    axes = tuple(range(1, len(exam.case.batch.y.shape)))
+    known = f"np.isfinite(y).all(axis={axes})" if axes else "np.isfinite(y)"
+    return (
+        Fix(
+            "replace them, and give those samples weight 0",
+            "batch",
+            "review",
+            edits=(
+                BatchEdit(f'sample_weight = {known}.astype("float32")'),
+                BatchEdit("y = np.nan_to_num(y, posinf=0, neginf=0)"),
+            ),
+        ),
+    )
 
 
 _MODEL = """\

@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall, Values
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
+from lossdoctor.types import CompileEdit, Finding
 
 _BINARY = ("binary_crossentropy", "binary_focal_crossentropy", "dice", "tversky")
 _ROWS = ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence")
@@ -53,11 +53,11 @@ def _outside(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
     low, high = float(kept.min()), float(kept.max())
     path = found.path
     if set(kept[:1000].tolist()) <= {-1.0, 1.0}:
-        fix = Fix("turn -1 and 1 into 0 and 1", "batch", "safe", f"{path} = ({path} + 1) / 2")
+        fix = repairs.on_leaf("turn -1 and 1 into 0 and 1", exam, path, f"({path} + 1) / 2", "review")
     elif low >= 0 and high <= 255 and high > 1.5:
-        fix = Fix("scale to 0..1", "batch", "review", f"{path} = {path} / {255.0 if high > 15 else high:.0f}")
+        fix = repairs.on_leaf("scale to 0..1", exam, path, f"{path} / {255 if high > 15 else high:.0f}", "review")
     else:
-        fix = Fix("bring the targets into 0..1, or use a regression loss", "batch", "manual")
+        fix = repairs.other_loss("these are no probabilities: use a regression loss", exam, call.loss_path, "mse")
     yield RULE.finding(
         "error",
         "silent",
@@ -108,12 +108,25 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
             "largest sum": float(sums.max()),
         },
         fixes=(
-            Fix("several labels at once want sigmoid and binary cross-entropy", "compile", "manual"),
-            Fix(
+            repairs.activation(
+                "several labels at once want sigmoid and binary cross-entropy",
+                exam,
+                str(call.outputs[0]),
+                "linear" if call.arguments.get("from_logits") else "sigmoid",
+                more=(CompileEdit("loss", repairs.replaced(exam, "loss", call.loss_path, "binary_crossentropy")),),
+            )
+            if bool(((found.numbers == 0) | (found.numbers == 1)).all()) and not call.arguments.get("from_logits")
+            else repairs.by_hand(
+                "several labels at once want sigmoid and binary cross-entropy",
+                "compile",
+                "what the numbers stand for is not in the batch",
+            ),
+            repairs.on_leaf(
                 "or divide each row by its sum",
-                "batch",
+                exam,
+                found.path,
+                f"{found.path} / np.maximum({found.path}.sum(-1, keepdims=True), 1e-12)",
                 "review",
-                f"{found.path} = {found.path} / {found.path}.sum(-1, keepdims=True)",
             ),
         ),
     )

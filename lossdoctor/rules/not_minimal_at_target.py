@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall, Minimum
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
+from lossdoctor.types import At, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -31,12 +31,12 @@ def check(exam: Exam) -> Iterator[Finding]:
         swap = exam.probes.swapped.get(call.number)
         names = exam.swapped_names.get(call.loss_path)
         if names is not None and swap is not None and not shared.close(*swap):
-            yield _swapped(call, names, swap)
+            yield _swapped(exam, call, names, swap)
         elif call.number in minima:
-            yield from _at_target(call, minima[call.number])
+            yield from _at_target(exam, call, minima[call.number])
 
 
-def _swapped(call: LossCall, names: tuple[str, str], swap: tuple[float, float]) -> Finding:
+def _swapped(exam: Exam, call: LossCall, names: tuple[str, str], swap: tuple[float, float]) -> Finding:
     return RULE.finding(
         "error",
         "silent",
@@ -45,17 +45,27 @@ def _swapped(call: LossCall, names: tuple[str, str], swap: tuple[float, float]) 
         where=(str(call.outputs[0]), call.loss_path),
         evidence={"loss as Keras calls it": swap[0], "loss with the arguments exchanged": swap[1]},
         fixes=(
-            Fix(
+            repairs.rewritten(
+                "pass the arguments in the loss's own order",
+                exam,
+                call.loss_path,
+                "in_order",
+                "def in_order(y_true, y_pred):\n    return LOSS(y_pred, y_true)\n",
+                {"LOSS": At(call.loss_path)},
+                "safe",
+            )
+            if call.wrapped
+            else repairs.by_hand(
                 "write the parameters in Keras's order",
                 "loss",
-                "safe",
-                f"def {call.label}({names[1]}, {names[0]}):",
+                "the method is in your class",
+                f"def call(self, {names[1]}, {names[0]}):",
             ),
         ),
     )
 
 
-def _at_target(call: LossCall, found: Minimum) -> Iterator[Finding]:
+def _at_target(exam: Exam, call: LossCall, found: Minimum) -> Iterator[Finding]:
     noise = min(found.noise)
     evidence = {
         "loss with the target as prediction": found.at_target,
@@ -74,7 +84,20 @@ def _at_target(call: LossCall, found: Minimum) -> Iterator[Finding]:
             "it small, as if its sign were flipped.",
             where=where,
             evidence=evidence,
-            fixes=(Fix("return the negative, or 1 minus the score", "loss", "review"),),
+            fixes=(
+                repairs.rewritten(
+                    "return the negative",
+                    exam,
+                    call.loss_path,
+                    "negative",
+                    "def negative(y_true, y_pred):\n    return -LOSS(y_true, y_pred)\n",
+                    {"LOSS": At(call.loss_path)},
+                )
+                if call.wrapped
+                else repairs.by_hand(
+                    "return the negative, or 1 minus the score", "loss", "the method is in your class"
+                ),
+            ),
         )
     else:
         yield RULE.finding(
@@ -84,8 +107,10 @@ def _at_target(call: LossCall, found: Minimum) -> Iterator[Finding]:
             where=where,
             evidence=evidence,
             fixes=(
-                Fix(
-                    "if the output is meant to become the target: check the loss's sign and arguments", "loss", "manual"
+                repairs.by_hand(
+                    "if the output is meant to become the target: check the loss's sign and arguments",
+                    "loss",
+                    "what the output is meant to be is not written",
                 ),
             ),
         )

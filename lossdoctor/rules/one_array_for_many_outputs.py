@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import ArrayRef, Finding
 
@@ -38,9 +38,15 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     shape = tuple(y.shape)
     evidence = {"y shape": list(shape), "outputs": many, "fit": exam.fit.outcome.status}
-    fixes = (Fix("give one target an output", "batch", "manual"),)
-    if shape and shape[-1] == many and len(shape) == 2:
-        fixes = (Fix("split the columns, one an output", "batch", "review", _split(exam, many)),)
+    fixes: tuple[Fix, ...] = (
+        repairs.by_hand("give one target an output", "batch", "how the array divides into targets is not written"),
+    )
+    widths = [s.shape[-1] if len(s.shape) > 1 else 1 for s in trees.values(outputs)]
+    flat = all(len(s.shape) == 2 for s in trees.values(outputs))
+    if len(shape) == 2 and flat and shape[1] == sum(w or 0 for w in widths) and shape[0] == exam.case.rows:
+        fixes = (repairs.statement("split the columns, one output after the other", _split(exam), "review"), *fixes)
+    elif shape and shape[0] == many != exam.case.rows and flat:
+        fixes = (repairs.statement("each row is the target of one output", _rows(exam), "review"), *fixes)
     if shared.raises(exam):
         evidence["error"] = shared.error(exam)
         tail = (
@@ -58,12 +64,22 @@ def check(exam: Exam) -> Iterator[Finding]:
         yield RULE.finding("error", "silent", message, where=("y",), evidence=evidence, fixes=fixes)
 
 
-def _split(exam: Exam, many: int) -> str:
-    columns = [f"y[:, {i}:{i + 1}]" for i in range(many)]
+def _split(exam: Exam) -> str:
+    """The columns, as many as each output is wide, in the order in which the outputs were written."""
     outputs = exam.case.model.outputs
-    if isinstance(outputs, dict) and all(trees.is_leaf(v) for v in outputs.values()):
-        return f"y = {shared.dict_code(list(zip(map(str, outputs), columns, strict=True)))}"
-    return f"y = [{', '.join(columns)}]"
+    columns, first = {}, 0
+    for path, spec in trees.declared_leaves("y_pred", outputs):
+        columns[path] = f"y[:, {first}:{first + spec.shape[1]}]"
+        first += spec.shape[1]
+    return f"y = {shared.tree_code(outputs, lambda path: columns[path])}"
+
+
+def _rows(exam: Exam) -> str:
+    """Entry k of axis 0 for output k, as a column where it is flat."""
+    outputs, y = exam.case.model.outputs, exam.case.batch.y
+    step = "[:, None]" if len(y.shape) == 2 else ""
+    order = {path: i for i, (path, _) in enumerate(trees.declared_leaves("y_pred", outputs))}
+    return f"y = {shared.tree_code(outputs, lambda path: f'y[{order[path]}]{step}')}"
 
 
 _MODEL = """\

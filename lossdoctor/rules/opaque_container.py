@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import ArrayRef, Finding
 
@@ -43,8 +43,32 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{shared.listed(nones)} is None, and {call.outputs[0]} has the loss {call.label}: fit raises.",
                 where=(*nones, str(call.outputs[0])),
                 evidence={"error": shared.error(exam), "loss": call.label},
-                fixes=(Fix(f"give {call.outputs[0]} the loss None, or a target", "compile", "manual"),),
+                fixes=(
+                    *_no_loss(exam, str(call.outputs[0])),
+                    repairs.by_hand(f"or give {call.outputs[0]} a target", "batch", "its values are not in the batch"),
+                ),
             )
+
+
+def _no_loss(exam: Exam, output: str) -> tuple[Fix, ...]:
+    """The losses by output, None for this one."""
+    outputs, given = exam.case.model.outputs, repairs.present(exam, "loss")
+    if trees.is_leaf(outputs) or not all(trees.is_leaf(node) for _, node in trees.children(outputs)):
+        return ()
+    one = trees.is_leaf(given)
+    if not one and not all(trees.is_leaf(node) for _, node in trees.children(given)):
+        return ()
+    if isinstance(outputs, dict):
+        if not one and not isinstance(given, dict):
+            return ()
+        tree: object = {k: None if f"y_pred[{k!r}]" == output else (given if one else given.get(k)) for k in outputs}
+    elif one:
+        tree = [None if f"y_pred[{i}]" == output else given for i in range(len(outputs))]
+    elif isinstance(given, dict):
+        return ()
+    else:
+        tree = [None if f"y_pred[{i}]" == output else leaf for i, leaf in enumerate(given)]
+    return (repairs.compile_argument(f"give {output} the loss None", "loss", tree, "review"),)
 
 
 def _opaque(exam: Exam, path: str) -> Finding:
@@ -57,9 +81,16 @@ def _opaque(exam: Exam, path: str) -> Finding:
         where=(path,),
         evidence={"type": kind, "error": shared.error(exam)},
         fixes=(
-            Fix("give the targets as a dict", "batch", "review", f"{path} = dataclasses.asdict({path})")
+            repairs.by_hand(
+                "give the targets as a dict",
+                "batch",
+                "objects are not written into a batch file; change the code that makes them",
+                f"{path} = vars({path})",
+            )
             if found is not None and hasattr(found.data.item(), "__dataclass_fields__")
-            else Fix("give a dense array, or a dict of arrays", "batch", "manual"),
+            else repairs.by_hand(
+                "give a dense array, or a dict of arrays", "batch", "how the object becomes an array is yours to say"
+            ),
         ),
     )
 

@@ -21,7 +21,7 @@ from typing import Any
 from lossdoctor import trees
 from lossdoctor.exam.declared import by_output
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -48,12 +48,26 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=(path,),
             evidence={"gradient norm": gradient.norm, "samples reached": gradient.reached},
             fixes=(
-                Fix(f"add a loss for {path}", "compile", "manual", f"loss[{key!r}] = ..." if key else ""),
-                Fix("or declare that it has none", "compile", "safe", f"loss[{key!r}] = None" if key else ""),
+                *_declared(exam, path, key),
+                repairs.by_hand(
+                    f"or add a loss for {path}",
+                    "compile",
+                    "which loss it should have is not written",
+                    f"loss[{key!r}] = ..." if key else "",
+                ),
             )
             if path not in declined
             else (),
         )
+
+
+def _declared(exam: Exam, path: str, key: str | None) -> tuple[Fix, ...]:
+    """The same losses with None written out for this output."""
+    loss = exam.case.compile.loss
+    if not isinstance(loss, dict) or key is None or path != f"y_pred[{key!r}]":
+        return ()
+    tree = {**repairs.present(exam, "loss"), key: None}
+    return (repairs.compile_argument("declare that it has none", "loss", tree),)
 
 
 def _short_list(exam: Exam) -> bool:

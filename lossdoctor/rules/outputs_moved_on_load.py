@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -37,7 +37,13 @@ def check(exam: Exam) -> Iterator[Finding]:
         f"The file's weights come back in other layers than they were saved from: {told}.",
         where=tuple(shared.output_paths(exam)),
         evidence={f"weights of {saved}": f"loaded into {loaded}" for saved, loaded in moved},
-        fixes=(Fix("build the model with a plain dict of outputs, and save it again", "model", "manual"),),
+        fixes=(
+            repairs.by_hand(
+                "build the model with a plain dict of outputs, and save it again",
+                "model",
+                "the weights in the file are in the wrong layers already",
+            ),
+        ),
     )
 
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -36,10 +37,10 @@ def check(exam: Exam) -> Iterator[Finding]:
                     "output shape": list(call.output_shapes[0]) if call.output_shapes else [],
                 },
                 fixes=(
-                    Fix(
+                    repairs.by_hand(
                         "average the steps where one value a sample is wanted",
                         "loss",
-                        "manual",
+                        "which of the two is meant is yours to say",
                         "ops.mean(loss, axis=1)",
                     ),
                 ),

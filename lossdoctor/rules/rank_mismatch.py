@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -45,7 +45,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                     f"{where[0]} has shape {target} and {where[1]} {output}: {call.label} takes equal ranks, and fit raises.",
                     where=where,
                     evidence={**evidence, "error": shared.error(exam)},
-                    fixes=_fixes(call),
+                    fixes=_fixes(exam, call),
                 )
         elif call.wrapped and not (call.broadcast and call.broadcast.observed) and _squeezed(target, output):
             yield RULE.finding(
@@ -54,7 +54,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{where[0]} has shape {target} and {where[1]} {output}: Keras squeezes the axis of size 1 before {call.label}.",
                 where=where,
                 evidence=evidence,
-                fixes=_fixes(call),
+                fixes=_fixes(exam, call),
             )
 
 
@@ -64,13 +64,19 @@ def _squeezed(target: tuple[int, ...], output: tuple[int, ...]) -> bool:
     return abs(len(target) - len(output)) == 1 and more[-1] == 1
 
 
-def _fixes(call: LossCall) -> tuple[Fix, ...]:
-    path, target, output = call.targets[0], call.target_shapes[0], call.output_shapes[0]
+def _fixes(exam: Exam, call: LossCall) -> tuple[Fix, ...]:
+    path, target, output = str(call.targets[0]), call.target_shapes[0], call.output_shapes[0]
     if len(target) == len(output) - 1 and output[-1] == 1:
-        return (Fix(f"give {path} the output's rank", "batch", "safe", f"{path} = {path}[..., None]"),)
+        return (repairs.on_leaf(f"give {path} the output's rank", exam, path, f"{path}[..., None]"),)
     if len(target) == len(output) + 1 and target[-1] == 1:
-        return (Fix(f"give {path} the output's rank", "batch", "safe", f"{path} = np.squeeze({path}, -1)"),)
-    return (Fix(f"give {path} the shape {output}, or use a loss for targets of shape {target}", "batch", "manual"),)
+        return (repairs.on_leaf(f"give {path} the output's rank", exam, path, f"np.squeeze({path}, -1)"),)
+    return (
+        repairs.by_hand(
+            f"give {path} the shape {output}, or use a loss for targets of shape {target}",
+            "batch",
+            "which of the two is meant is not written",
+        ),
+    )
 
 
 _MODEL = """\

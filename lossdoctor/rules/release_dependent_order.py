@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -41,11 +41,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         where=("y",),
         evidence={"output names": list(names), "installed Keras": exam.case.environment.keras},
         fixes=(
-            Fix(
-                "give the targets in the outputs' order",
-                "batch",
-                "safe",
-                f"y = [{', '.join(f'y[{name!r}]' for name in names)}]",
+            repairs.statement(
+                "give the targets in the outputs' order", f"y = [{', '.join(f'y[{name!r}]' for name in names)}]"
             ),
         ),
     )

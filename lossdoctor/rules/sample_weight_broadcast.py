@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor import trees
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import ArrayRef, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -49,7 +50,11 @@ def check(exam: Exam) -> Iterator[Finding]:
                     "output shape": list(call.output_shapes[0]),
                 },
                 fixes=(
-                    Fix("give one weight a value of the loss, or weigh the columns in the loss", "batch", "manual"),
+                    repairs.by_hand(
+                        "give one weight a value of the loss, or weigh the columns in the loss",
+                        "batch",
+                        "which values the weights belong to is not written",
+                    ),
                 ),
             )
         elif found is not None and found.column_before and found.after > 0 and not found.column_after:
@@ -64,7 +69,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                     f"gradient of step {found.row}": found.column_after,
                     "weights shape": list(call.sample_weight_shape),
                 },
-                fixes=(_fix(),),
+                fixes=(_fix(exam),),
             )
 
 
@@ -102,14 +107,27 @@ def _raises(exam: Exam, call: LossCall) -> Finding:
             "output shape": list(call.output_shapes[0]),
             "error": shared.error(exam),
         },
-        fixes=(_fix(),)
+        fixes=(_fix(exam),)
         if len(call.sample_weight_shape or ()) == 1
-        else (Fix("give one weight a value of the loss, or one a sample as (N, 1)", "batch", "manual"),),
+        else (
+            repairs.by_hand(
+                "give one weight a value of the loss, or one a sample as (N, 1)",
+                "batch",
+                "which values the weights belong to is not written",
+            ),
+        ),
     )
 
 
-def _fix() -> Fix:
-    return Fix("give one weight a sample as a column", "batch", "safe", "sample_weight = sample_weight[:, None]")
+def _fix(exam: Exam) -> Fix:
+    title, weights = "give one weight a sample as a column", exam.case.batch.sample_weight
+    if trees.is_leaf(weights):
+        return repairs.statement(title, "sample_weight = sample_weight[:, None]")
+    flat = [
+        p for p, leaf in trees.leaves("sample_weight", weights) if isinstance(leaf, ArrayRef) and len(leaf.shape) == 1
+    ]
+    code = shared.tree_code(weights, lambda path: f"{path}[:, None]" if path in flat else path, "sample_weight")
+    return repairs.statement(title, f"sample_weight = {code}")
 
 
 _MODEL = """\

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -41,7 +41,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         f"sample_weight is {given}, but y is {wanted}: the two must be nested alike, or sample_weight one array, and fit raises.",
         where=("sample_weight",),
         evidence={"sample_weight": given, "y": wanted, "error": shared.error(exam)},
-        fixes=(Fix("give the weights in the containers of y", "batch", "manual", _code(y, weights)),),
+        fixes=(repairs.statement("give the weights in the containers of y", _code(y, weights), "review"),),
     )
 
 

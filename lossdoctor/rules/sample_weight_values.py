@@ -18,8 +18,8 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -35,7 +35,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{path} is complex: Keras uses the real part alone.",
                 where=(path,),
                 evidence={"dtype": found.dtype},
-                fixes=(Fix("give real weights", "batch", "manual"),),
+                fixes=(repairs.by_hand("give real weights", "batch", "what the imaginary part means is not written"),),
             )
         if found is None or found.numbers is None or not found.numbers.size:
             continue
@@ -51,7 +51,15 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"fit {'raises' if shared.raises(exam) else 'logs ' + shared.number(exam.fit.outcome.loss)}.",
                 where=(path,),
                 evidence={**evidence, "value": str(broken.value)},
-                fixes=(Fix("replace them", "batch", "manual"),),
+                fixes=(
+                    repairs.on_leaf(
+                        "let those samples count nothing",
+                        exam,
+                        path,
+                        f"np.nan_to_num({path}, posinf=0, neginf=0)",
+                        "review",
+                    ),
+                ),
             )
         elif negative is not None:
             yield RULE.finding(
@@ -61,7 +69,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                 "Keras drives those samples away from their targets.",
                 where=(path,),
                 evidence=evidence,
-                fixes=(Fix("use weights of 0 or above", "batch", "manual"),),
+                fixes=(repairs.on_leaf("let them count nothing", exam, path, f"np.maximum({path}, 0)", "review"),),
             )
         elif not numbers.any():
             yield RULE.finding(
@@ -70,7 +78,13 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"All {numbers.size} weights of {path} are 0: this batch trains nothing there.",
                 where=(path,),
                 evidence=evidence,
-                fixes=(Fix("give the samples weights above 0", "batch", "manual"),),
+                fixes=(
+                    repairs.by_hand(
+                        "give the samples weights above 0, or check another batch",
+                        "batch",
+                        "what each should weigh is not written",
+                    ),
+                ),
             )
 
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -48,7 +48,13 @@ def check(exam: Exam) -> Iterator[Finding]:
                 "first of them": coupling.first,
                 **({"loss": before, "loss, rows in another order": after} if before is not None else {}),
             },
-            fixes=(Fix("if that is not meant: reduce over the last axes only", "loss", "manual"),),
+            fixes=(
+                repairs.by_hand(
+                    "if that is not meant: reduce over the last axes only",
+                    "loss",
+                    "whether it is meant is yours to say",
+                ),
+            ),
         )
 
 

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -74,8 +74,11 @@ def _finding(exam: Exam, call: LossCall, severity: str, message: str, evidence: 
         where=(str(call.outputs[0]),),
         evidence=evidence,
         fixes=(
-            Fix(
-                "return one value a sample: reduce over the last axes only", "loss", "manual", "ops.mean(..., axis=-1)"
+            repairs.by_hand(
+                "return one value a sample: reduce over the last axes only",
+                "loss",
+                "where your loss reduces is in its own code",
+                "ops.mean(..., axis=-1)",
             ),
         ),
     )

@@ -206,6 +206,8 @@ def tree_code(outputs: Tree, leaf: Callable[[str], str], path: str = "y_pred") -
     parts = [(step, tree_code(node, leaf, path + step)) for step, node in trees.children(outputs)]
     if isinstance(outputs, dict):
         return "{" + ", ".join(f"{step[1:-1]}: {value}" for step, value in parts) + "}"
+    if type(outputs) is tuple:
+        return "(" + ", ".join(value for _, value in parts) + ("," if len(parts) == 1 else "") + ")"
     return "[" + ", ".join(value for _, value in parts) + "]"
 
 

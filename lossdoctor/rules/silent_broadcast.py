@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from math import prod
 
 from lossdoctor.facts import Broadcast, Exam, LossCall
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding, Impact, Severity
 
@@ -40,7 +40,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         if not target or call.targets[0] is None or (output and target[0] != output[0] and len(target) == len(output)):
             continue  # numbers and single rows have no samples axis of their own: LD304
         if not _only_crossed(exam, call):
-            finding = _finding(call, found, target, output)
+            finding = _finding(exam, call, found, target, output)
             told = True
             if finding is not None:
                 yield finding
@@ -73,7 +73,11 @@ def _by_luck(exam: Exam) -> Iterator[Finding]:
         f"{shapes} only because the batch has {rows} rows: with {rows - 1} Keras raises, so another axis is taken for the samples.",
         where=where,
         evidence={"rows": rows, f"error with {rows - 1} rows": fewer.outcome.error},
-        fixes=(Fix("give the target the output's shape", "batch", "manual"),),
+        fixes=(
+            repairs.by_hand(
+                "give the target the output's shape", "batch", "which axis holds the samples is not written"
+            ),
+        ),
     )
 
 
@@ -96,7 +100,9 @@ def _only_crossed(exam: Exam, call: LossCall) -> bool:
     return any(c.outputs == call.outputs and c.target_shapes == c.output_shapes for c in declared.run.calls)
 
 
-def _finding(call: LossCall, found: Broadcast, target: tuple[int, ...], output: tuple[int, ...]) -> Finding | None:
+def _finding(
+    exam: Exam, call: LossCall, found: Broadcast, target: tuple[int, ...], output: tuple[int, ...]
+) -> Finding | None:
     where = (str(call.targets[0]), str(call.outputs[0]))
     both = f"{where[0]} has shape {target}, {where[1]} {output}"
     shapes = f"{both}: {call.label} compares them as {found.shape}"
@@ -131,16 +137,33 @@ def _finding(call: LossCall, found: Broadcast, target: tuple[int, ...], output: 
     else:
         message = f"{shapes}: your loss uses each target value for several output values."
         severity, impact = "info", "note"
-    return RULE.finding(severity, impact, message, where=where, evidence=evidence, fixes=_fixes(call, target, output))
+    return RULE.finding(
+        severity, impact, message, where=where, evidence=evidence, fixes=_fixes(exam, call, target, output)
+    )
 
 
-def _fixes(call: LossCall, target: tuple[int, ...], output: tuple[int, ...]) -> tuple[Fix, ...]:
-    path = call.targets[0]
+def _fixes(exam: Exam, call: LossCall, target: tuple[int, ...], output: tuple[int, ...]) -> tuple[Fix, ...]:
+    path = str(call.targets[0])
     if len(target) == len(output) - 1 and output[-1] == 1:
-        return (Fix(f"give {path} the output's shape", "batch", "safe", f"{path} = {path}[..., None]"),)
+        return (repairs.on_leaf(f"give {path} the output's shape", exam, path, f"{path}[..., None]"),)
     if len(target) == len(output) + 1 and target[-1] == 1:
-        return (Fix(f"give {path} the output's shape", "batch", "safe", f"{path} = np.squeeze({path}, -1)"),)
-    return (Fix(f"give {path} the output's shape {output}, or the output {target}", "batch", "manual"),)
+        return (repairs.on_leaf(f"give {path} the output's shape", exam, path, f"np.squeeze({path}, -1)"),)
+    if len(target) == len(output) and target[:-1] == output[:-1] and target[-1] == 1:
+        same = repairs.on_leaf(
+            "if every column has this target: write it out",
+            exam,
+            path,
+            f"np.repeat({path}, {output[-1]}, axis=-1)",
+            "review",
+        )
+    else:
+        same = None
+    by_hand = repairs.by_hand(
+        f"give {path} the output's shape {output}, or the output {target}",
+        "batch",
+        "which of the two has the right size is not written",
+    )
+    return (by_hand,) if same is None else (same, by_hand)
 
 
 _SUBCLASS = """\

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 from lossdoctor.exam.declared import sorted_order_differs
 from lossdoctor.facts import Declared, Exam, Run
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -31,11 +31,9 @@ def check(exam: Exam) -> Iterator[Finding]:
     declared = exam.declared
     if declared is None or "y" not in declared.changed:
         return
-    fix = Fix(
+    fix = repairs.statement(
         "name the targets",
-        "batch",
-        "safe",
-        f"y = {shared.tree_code(exam.case.model.outputs, lambda path: declared.targets.get(path, '...'))}",
+        f"y = {shared.tree_code(exam.case.model.outputs, lambda path: declared.targets.get(path, 'None'))}",
     )
     crossed = [
         (output, target, declared.targets[output])
@@ -91,7 +89,17 @@ def _swapped(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]]
             "loss paired as declared": as_declared,
             **{f"{o} gets": t for o, t, _ in crossed},
         },
-        fixes=(fix,),
+        fixes=(fix, _as_trained(exam)),
+    )
+
+
+def _as_trained(exam: Exam) -> Fix:
+    """The same pairing that Keras makes, written so that it can be read."""
+    met = {output: str(target) for _, output, target in shared.pairs(exam)}
+    return repairs.statement(
+        "or, if the list is in the order of the sorted names: name them so, and the training stays as it is",
+        f"y = {shared.tree_code(exam.case.model.outputs, lambda path: met.get(path, 'None'))}",
+        "review",
     )
 
 

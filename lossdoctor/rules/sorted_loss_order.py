@@ -16,13 +16,13 @@ Keras 3.15.1, TensorFlow: outputs `{"z", "a"}` declared in that order, `loss=["m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
+from lossdoctor.types import At, CompileEdit, Edit, Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -36,7 +36,12 @@ def check(exam: Exam) -> Iterator[Finding]:
         for call, output, _ in shared.pairs(exam)
         if output in declared.losses and call.loss_path != declared.losses[output]
     ]
-    fix = Fix("name the losses", "compile", "safe", _code(exam, declared.losses))
+    tree = _tree(exam, declared.losses)
+    fix = (
+        repairs.compile_argument("name the losses", "loss", tree, more=_weights(exam))
+        if tree is not None
+        else repairs.by_hand("name the losses", "compile", "the list does not hold one loss for each output")
+    )
     if crossed and len({labels.get(path) for path, _ in crossed}) > 1:
         path, output = crossed[0]
         meant = declared.losses[output]
@@ -72,11 +77,20 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
 
 
-def _code(exam: Exam, losses: object) -> str:
-    outputs, by_path = exam.case.model.outputs, dict(losses)  # type: ignore[call-overload]
-    if not isinstance(outputs, dict) or not all(trees.is_leaf(v) for v in outputs.values()):
-        return ""
-    return f"loss={shared.dict_code([(str(k), by_path.get(f'y_pred[{k!r}]', '...')) for k in outputs])}"
+def _tree(exam: Exam, losses: Mapping[str, str]) -> Tree:
+    """The losses in the outputs' containers, as declared; None where an output has none."""
+    paths = shared.flat_outputs(exam)
+    if not all(path in losses for path in paths):
+        return None
+    given = dict(trees.leaves("loss", exam.case.compile.loss))
+    return trees.pack(exam.case.model.outputs, [None if given.get(losses[p]) is None else At(losses[p]) for p in paths])
+
+
+def _weights(exam: Exam) -> tuple[Edit, ...]:
+    """A list of weights beside the list of losses, by the same names."""
+    weights, outputs = exam.case.compile.loss_weights, exam.case.model.outputs
+    flat = isinstance(weights, list | tuple) and isinstance(outputs, dict) and len(weights) == len(outputs)
+    return (CompileEdit("loss_weights", dict(zip(outputs, weights, strict=True))),) if flat else ()
 
 
 _MODEL = """\

@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import Finding, Made
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -42,15 +42,12 @@ def _finding(exam: Exam, call: LossCall, encoding: str) -> Finding:
         sparse = call.label in ("categorical_crossentropy", "categorical_focal_crossentropy")
         fixes = (
             *(
-                (Fix("use the loss for class numbers", "compile", "safe", 'loss="sparse_categorical_crossentropy"'),)
+                (_other(exam, call, "use the loss for class numbers", "sparse_categorical_crossentropy"),)
                 if sparse
                 else ()
             ),
-            Fix(
-                "or turn the numbers into one-hot rows",
-                "batch",
-                "safe",
-                f"{target} = keras.utils.to_categorical({target}, {units})",
+            repairs.on_leaf(
+                "or turn the numbers into one-hot rows", exam, target, f"keras.utils.to_categorical({target}, {units})"
             ),
         )
     else:
@@ -59,8 +56,8 @@ def _finding(exam: Exam, call: LossCall, encoding: str) -> Finding:
             f"{target} holds one-hot rows, shape {call.target_shapes[0]}, but {call.label} takes class numbers: {end}."
         )
         fixes = (
-            Fix("use the loss for one-hot rows", "compile", "safe", 'loss="categorical_crossentropy"'),
-            Fix("or turn the rows into class numbers", "batch", "safe", f"{target} = np.argmax({target}, -1)"),
+            _other(exam, call, "use the loss for one-hot rows", "categorical_crossentropy"),
+            repairs.on_leaf("or turn the rows into class numbers", exam, target, f"np.argmax({target}, -1)"),
         )
     return RULE.finding(
         "error",
@@ -75,6 +72,14 @@ def _finding(exam: Exam, call: LossCall, encoding: str) -> Finding:
         },
         fixes=fixes,
     )
+
+
+def _other(exam: Exam, call: LossCall, title: str, name: str) -> Fix:
+    """The loss for the other encoding, on probabilities or logits as before."""
+    if not call.arguments.get("from_logits"):
+        return repairs.other_loss(title, exam, call.loss_path, name, "safe")
+    made = Made("".join(part.capitalize() for part in name.split("_")), {"from_logits": True})
+    return repairs.other_loss(title, exam, call.loss_path, made, "safe")
 
 
 _MODEL = """\

@@ -20,9 +20,9 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import BatchEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -43,10 +43,28 @@ def check(exam: Exam) -> Iterator[Finding]:
         where=("y", *missing),
         evidence={"targets": given, "outputs": expected, "error": shared.error(exam)},
         fixes=(
-            Fix("give one target for each output", "batch", "manual"),
-            Fix("compile None as the loss of an output that nothing should train", "compile", "review"),
+            *(_none(exam, missing) if missing else (_fewer(exam, expected),)),
+            repairs.by_hand("or give one target for each output", "batch", "their values are not in the batch"),
         ),
     )
+
+
+def _fewer(exam: Exam, expected: int) -> Fix:
+    return repairs.statement("leave the last ones out", f"y = y[:{expected}]", "review")
+
+
+def _none(exam: Exam, missing: list[str]) -> tuple[Fix, ...]:
+    """No loss for the outputs without a target."""
+    outputs, given = exam.case.model.outputs, repairs.present(exam, "loss")
+    if not all(trees.is_leaf(node) for _, node in trees.children(outputs)) or isinstance(outputs, dict):
+        return ()
+    if not trees.is_leaf(given) and (isinstance(given, dict) or len(given) != len(outputs)):
+        return ()
+    each = [given] * len(outputs) if trees.is_leaf(given) else list(given)
+    tree = [None if f"y_pred[{i}]" in missing else leaf for i, leaf in enumerate(each)]
+    body = ", ".join("None" if f"y_pred[{i}]" in missing else f"y[{i}]" for i in range(len(outputs)))
+    title = f"train nothing on {shared.listed(missing)}: its loss is None"
+    return (repairs.compile_argument(title, "loss", tree, "review", more=(BatchEdit(f"y = [{body}]"),)),)
 
 
 _MODEL = """\

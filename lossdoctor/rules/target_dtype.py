@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam, Values
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -38,7 +38,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             if shared.raises(exam) or exam.fit.outcome.status == "skipped":
                 yield _text(exam, found)
         elif kind == "c" and not shared.raises(exam):
-            yield _complex(found)
+            yield _complex(exam, found)
         elif (kind in "iu" or found.dtype == "float64") and not shared.raises(exam):
             yield from _inexact(exam, found)
 
@@ -54,19 +54,24 @@ def _text(exam: Exam, found: Values) -> Finding:
         where=(found.path,),
         evidence={"dtype": found.dtype, "shape": list(found.data.shape), "error": shared.error(exam)},
         fixes=(
-            Fix(
-                "encode the labels as numbers",
-                "batch",
+            repairs.on_leaf(
+                "number the labels in the order of their names (fix that order for all batches)",
+                exam,
+                found.path,
+                f"np.unique({found.path}, return_inverse=True)[1]",
                 "review",
-                f"names, {found.path} = np.unique({found.path}, return_inverse=True)",
             )
             if sort == "text"
-            else Fix("give the targets as an array of numbers", "batch", "manual"),
+            else repairs.by_hand(
+                "give the targets as an array of numbers",
+                "batch",
+                f"what number stands for each of the {sort} is not written",
+            ),
         ),
     )
 
 
-def _complex(found: Values) -> Finding:
+def _complex(exam: Exam, found: Values) -> Finding:
     return RULE.finding(
         "error",
         "silent",
@@ -74,10 +79,11 @@ def _complex(found: Values) -> Finding:
         where=(found.path,),
         evidence={"dtype": found.dtype, "shape": list(found.data.shape)},
         fixes=(
-            Fix(
-                "give both parts as columns, and the model twice the outputs",
+            repairs.on_leaf("if the real part is meant: say so", exam, found.path, f"{found.path}.real", "review"),
+            repairs.by_hand(
+                "or give both parts as columns, and the model twice the outputs",
                 "batch",
-                "manual",
+                "the model needs more units for them",
                 f"np.stack([{found.path}.real, {found.path}.imag], -1)",
             ),
         ),
@@ -101,7 +107,7 @@ def _inexact(exam: Exam, found: Values) -> Iterator[Finding]:
                 f"{before} different values of {found.path} are {after} once they are float32, as {calls[0].label} sees them.",
                 where=(found.path,),
                 evidence={"dtype": found.dtype, "different values": before, "different as float32": after},
-                fixes=(Fix("scale or shift the targets", "batch", "manual"),),
+                fixes=(_shifted(exam, found),),
             )
     elif wrong is not None:
         yield RULE.finding(
@@ -115,8 +121,21 @@ def _inexact(exam: Exam, found: Values) -> Iterator[Finding]:
                 "value": wrong.value,
                 "as float32": int(rounded[wrong.index]),
             },
-            fixes=(Fix("scale or shift the targets", "batch", "manual"),),
+            fixes=(_shifted(exam, found),),
         )
+
+
+def _shifted(exam: Exam, found: Values) -> Fix:
+    """The targets counted from their smallest value, where float32 then tells them apart."""
+    least = min(found.kept().tolist())
+    low = int(least) if float(least).is_integer() else least
+    return repairs.on_leaf(
+        "count from the smallest value (of all data)",
+        exam,
+        found.path,
+        f'({found.path} - {low}).astype("float32")',
+        "review",
+    )
 
 
 _MODEL = """\

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -31,7 +32,13 @@ def check(exam: Exam) -> Iterator[Finding]:
             "note",
             f"The saved {argument} were left out: {unknown.split(': ', 1)[-1]}",
             where=(argument,),
-            fixes=(Fix("pass the file that defines it with --objects FILE", "compile", "manual"),),
+            fixes=(
+                repairs.by_hand(
+                    "pass the file that defines it with --objects FILE",
+                    "compile",
+                    "where it is defined is not in the model file",
+                ),
+            ),
         )
 
 

@@ -20,19 +20,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor import near
+from lossdoctor import near, trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import Finding, Grade
 
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Keys of target dicts that name no output."""
     for path, known, given in key_nodes(exam):
         for key in given:
-            if key not in known:
+            if key not in known and not _deeper(exam, str(key)):
                 yield from _judge(exam, path, str(key), known, [k for k in known if k not in given])
+
+
+def _deeper(exam: Exam, key: str) -> bool:
+    """The name of an output further down: that is LD102's."""
+    outputs = exam.case.model.outputs
+    nested = isinstance(outputs, dict) and any(not trees.is_leaf(v) for v in outputs.values())
+    return nested and key in {shared.last_key(path) for path in shared.output_paths(exam)}
 
 
 def key_nodes(exam: Exam) -> Iterator[tuple[str, tuple[str, ...], dict[str, object]]]:
@@ -56,9 +63,11 @@ def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], free: list[s
     meant = (near.nearest(key, free) or free[:1] * (len(free) == 1))[:1] if free else []
     hint = f"; did you mean {meant[0]!r}?" if meant else ""
     fixes = (
-        (Fix(f"rename {key!r} to {meant[0]!r}", "batch", "safe", f"y[{meant[0]!r}] = y.pop({key!r})"),)
+        (_rekeyed(exam, path, key, meant[0], f"rename {key!r} to {meant[0]!r}"),)
         if meant
-        else (Fix(f"drop {here}", "batch", "review", f"del {here}"),)
+        else (_rekeyed(exam, path, key, None, f"drop {here}"),)
+        if not free
+        else (*(_rekeyed(exam, path, key, name, f"if {key!r} is {name!r}: rename it", "review") for name in free[:4]),)
     )
     evidence: dict[str, object] = {"outputs": list(known), "targets": [str(k) for k in _keys(exam, path)]}
     if shared.raises(exam):
@@ -82,6 +91,16 @@ def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], free: list[s
             f"{here} names no output of the model; Keras trains {met[0]} on it, by sorted position, without a word."
         )
         yield RULE.finding("error", "silent", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
+
+
+def _rekeyed(exam: Exam, path: str, key: str, new: str | None, title: str, grade: Grade | None = None) -> Fix:
+    """The dict at `path` with one key by another name, or without it."""
+    node = next(n for at, _, n in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if at == path)
+    items = [(new if str(k) == key else k, f"{path}[{k!r}]") for k in node if str(k) != key or new is not None]
+    body = shared.dict_code([(str(k), v) for k, v in items])
+    return repairs.statement(
+        title, f"y = {repairs.put(exam.case.batch.y, 'y', path, body)}", grade or ("review" if new is None else "safe")
+    )
 
 
 def _keys(exam: Exam, path: str) -> list[object]:

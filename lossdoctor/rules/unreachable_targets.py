@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
@@ -73,10 +73,26 @@ def check(exam: Exam) -> Iterator[Finding]:
                 "value": float(wrong.value),
             },
             fixes=(
-                Fix("scale the targets into the output's range", "batch", "review"),
-                Fix(f"or end the model without {activation.name}", "model", "review"),
+                repairs.activation(f"end the model without {activation.name}", exam, output, "linear"),
+                repairs.by_hand(
+                    "or give targets that the output can reach", "batch", "what the targets should be is not written"
+                ),
+                *_scaled(exam, target, float(kept.min()), float(kept.max()), low, high),
             ),
         )
+
+
+def _scaled(exam: Exam, path: str, least: float, most: float, low: float | None, high: float | None) -> tuple[Fix, ...]:
+    """The targets moved into a range that has two ends, by this batch's smallest and largest value."""
+    if low is None or high is None or not most > least:
+        return ()
+    unit = f"({path} - {least:.6g}) / {most - least:.6g}"
+    code = unit if (low, high) == (0.0, 1.0) else f"{low:.6g} + {high - low:.6g} * {unit}"
+    return (
+        repairs.on_leaf(
+            "or scale the targets into the output's range (use the range of all data)", exam, path, code, "review"
+        ),
+    )
 
 
 _MODEL = """\

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import At, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -34,9 +35,14 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     call = calls[0]
     where = tuple(str(o) for c in calls for o in c.outputs)
-    fix = Fix(
-        "use the default reduction", "loss", "review", f'{call.loss_path}: reduction="sum_over_batch_size"  # was None'
+    tree, paths = repairs.present(exam, "loss"), {c.loss_path for c in calls}
+    reduced = trees.map_leaves(
+        lambda leaf: (
+            At(leaf.path, {"reduction": "sum_over_batch_size"}) if isinstance(leaf, At) and leaf.path in paths else leaf
+        ),
+        tree,
     )
+    fix = repairs.compile_argument("use the default reduction", "loss", reduced, "review", target="loss")
     if shared.raises(exam) and exam.fit.stage == "gradient":
         yield RULE.finding(
             "error",

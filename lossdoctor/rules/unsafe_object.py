@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.rules import repairs
+from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
 
@@ -29,7 +30,11 @@ def check(exam: Exam) -> Iterator[Finding]:
             "note",
             f"{exam.case.model.source} holds stored code, which was run because of --unsafe.",
             where=(exam.case.model.source,),
-            fixes=(Fix("replace Lambda by a registered layer class", "model", "manual"),),
+            fixes=(
+                repairs.by_hand(
+                    "replace Lambda by a registered layer class", "model", "what the stored code does is yours to write"
+                ),
+            ),
         )
 
 

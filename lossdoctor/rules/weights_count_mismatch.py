@@ -19,9 +19,9 @@ from collections.abc import Iterator
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
-from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.rules import repairs, shared
+from lossdoctor.rules.rule import Example, Rule
+from lossdoctor.types import At, Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -46,19 +46,23 @@ def check(exam: Exam) -> Iterator[Finding]:
         where=("loss_weights",),
         evidence={"weights": given, "losses": expected, "error": shared.error(exam)},
         fixes=(
-            Fix("write the shared loss once an output", "compile", "safe", _spread(exam))
+            repairs.compile_argument("write the shared loss once an output", "loss", _spread(exam))
             if several
-            else Fix("give one weight a loss", "compile", "manual"),
+            else repairs.compile_argument(
+                "leave the weights out: every loss counts once", "loss_weights", None, "review"
+            ),
+            *(
+                ()
+                if several
+                else (repairs.by_hand("or give one weight a loss", "compile", "the missing weights are not written"),)
+            ),
         ),
     )
 
 
-def _spread(exam: Exam) -> str:
-    loss, outputs, weights = exam.case.compile.loss, exam.case.model.outputs, exam.case.compile.loss_weights
-    text = shared.loss_code(loss)
-    if isinstance(outputs, dict):
-        return f"loss={shared.dict_code([(str(k), text) for k in outputs])}, loss_weights={weights!r}"
-    return f"loss=[{', '.join([text] * shared.count(outputs))}], loss_weights={weights!r}"
+def _spread(exam: Exam) -> Tree:
+    """The one loss at every output, in the weights' container."""
+    return trees.map_leaves(lambda _: At("loss"), exam.case.model.outputs)
 
 
 _MODEL = """\

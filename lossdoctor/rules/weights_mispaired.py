@@ -20,9 +20,9 @@ from collections.abc import Iterator
 
 from lossdoctor import near, trees
 from lossdoctor.facts import Exam
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import At, CompileEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -38,7 +38,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         if output in expected and abs(weight - expected[output]) > 1e-5 * max(1.0, abs(expected[output]))
     ]
     unknown = [k for k in weights if str(k) not in shared.names(exam)] if isinstance(weights, dict) else []
-    fix = Fix("weights in the losses' container, by the same names", "compile", "safe", _code(exam, expected))
+    fix = _fix(exam, expected)
     if wrong and not shared.raises(exam):
         output, meant, got = wrong[0]
         yield RULE.finding(
@@ -65,7 +65,7 @@ def _unknown(exam: Exam, key: str, severity: str, impact: str, then: str, eviden
         f"loss_weights[{key!r}] names no output{near.did_you_mean(key, known)}, {then}.",
         where=(f"loss_weights[{key!r}]",),
         evidence={"outputs": list(known), **evidence},
-        fixes=(Fix("use the outputs' names", "compile", "safe"),),
+        fixes=_names(exam, key),
     )
 
 
@@ -86,15 +86,40 @@ def _expected(exam: Exam) -> dict[str, float]:
     return {}
 
 
-def _code(exam: Exam, expected: dict[str, float]) -> str:
+def _fix(exam: Exam, expected: dict[str, float]) -> Fix:
+    title = "weights in the losses' container, by the same names"
     loss, outputs = exam.case.compile.loss, exam.case.model.outputs
-    paths = shared.output_paths(exam)
+    paths = shared.flat_outputs(exam)
+    by_hand = repairs.by_hand(title, "compile", "which weight belongs to which loss is not written")
     if not all(path in expected for path in paths):
-        return ""
-    if isinstance(loss, dict):
-        names = [str(k) for k in outputs] if isinstance(outputs, dict) else list(exam.case.model.output_names or ())
-        return f"loss_weights={shared.dict_code([(n, f'{expected[p]:g}') for n, p in zip(names, paths, strict=False)])}"
-    return f"loss_weights=[{', '.join(f'{expected[path]:g}' for path in paths)}]"
+        return by_hand
+    if isinstance(loss, dict) and not isinstance(outputs, dict):
+        names = exam.case.model.output_names or ()
+        return repairs.compile_argument(
+            title, "loss_weights", {n: expected[p] for n, p in zip(names, paths, strict=False)}
+        )
+    if trees.is_leaf(loss):
+        each = trees.map_leaves(lambda _: At("loss"), outputs)
+        weights = trees.pack(outputs, [expected[path] for path in paths])
+        return repairs.compile_argument(title, "loss_weights", weights, more=(CompileEdit("loss", each),))
+    if isinstance(loss, dict) == isinstance(outputs, dict):
+        return repairs.compile_argument(title, "loss_weights", trees.pack(outputs, [expected[path] for path in paths]))
+    return by_hand
+
+
+def _names(exam: Exam, key: str) -> tuple[Fix, ...]:
+    """The weights with the unknown key by the name of an output that has no weight yet."""
+    weights = exam.case.compile.loss_weights
+    free = [str(name) for name in shared.names(exam) if name not in weights]
+    if not free:
+        kept = {k: v for k, v in weights.items() if str(k) != key}
+        return (repairs.compile_argument(f"leave {key!r} out", "loss_weights", kept or None, "review"),)
+    meant = (near.nearest(key, free) or free)[0]
+    tree = {(meant if str(k) == key else k): v for k, v in weights.items()}
+    certain = len(free) == 1
+    return (
+        repairs.compile_argument(f"rename {key!r} to {meant!r}", "loss_weights", tree, "safe" if certain else "review"),
+    )
 
 
 _LIST = """\

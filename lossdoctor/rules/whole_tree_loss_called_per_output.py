@@ -25,9 +25,9 @@ from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam, Gradient
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import At, BatchEdit, CompileEdit, Finding, OutputsEdit
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -92,6 +92,28 @@ def _starved_alike(starved: list[Gradient], exam: Exam) -> bool:
     return len(starved) == many and all(g.reached == many and g.rows > many + 1 for g in starved)
 
 
+def _regrouped(exam: Exam) -> Fix:
+    """All outputs under one key, with the loss at that key: there Keras hands it the whole tree (3.7 and later)."""
+    outputs, arguments = exam.case.model.outputs, exam.case.compile
+    whole = trees.pack(outputs, shared.flat_outputs(exam))
+    dropped = tuple(
+        CompileEdit(name, None)
+        for name in ("loss_weights", "metrics", "weighted_metrics")
+        if getattr(arguments, name) is not None
+    )
+    return Fix(
+        "nest the outputs and the targets under one key, with the loss at that key (Keras 3.7 and later)",
+        "model",
+        "review",
+        edits=(
+            OutputsEdit({"all": whole}),
+            CompileEdit("loss", {"all": At("loss")}),
+            BatchEdit('y = {"all": y}'),
+            *dropped,
+        ),
+    )
+
+
 def _finding(exam: Exam, uses: Any, impact: str, message: str, evidence: dict[str, Any]) -> Finding:
     outputs = exam.case.model.outputs
     per_output = (
@@ -106,14 +128,12 @@ def _finding(exam: Exam, uses: Any, impact: str, message: str, evidence: dict[st
         where=tuple(shared.output_paths(exam)),
         evidence=evidence,
         fixes=(
-            Fix("give each output a loss of its own", "compile", "manual", per_output),
-            Fix(
-                "or nest the outputs and the targets under one key, with the loss at that key (Keras 3.7 and later)",
-                "model",
-                "review",
-                'regrouped = keras.Model(model.inputs, {"all": model.output})\n'
-                f'regrouped.compile(optimizer=model.optimizer, loss={{"all": {shared.loss_code(exam.case.compile.loss)}}})\n'
-                'y = {"all": y}',
+            _regrouped(exam),
+            repairs.by_hand(
+                "or give each output a loss of its own",
+                "compile",
+                "how the one loss divides into several is yours to say",
+                per_output,
             ),
         ),
     )

@@ -1,0 +1,136 @@
+"""Repairs as the rules write them: what to change, as data, with the grade. Pure functions; no Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lossdoctor import trees
+from lossdoctor.facts import Exam
+from lossdoctor.rules import shared
+from lossdoctor.types import ActivationEdit, At, BatchEdit, CompileEdit, Edit, Fix, FixTarget, Grade, NewLoss, Tree
+
+_SPELLED_OUT = 8
+
+
+def statement(title: str, code: str, grade: Grade = "safe", *, show: str = "") -> Fix:
+    """A repair of the batch: one statement on x, y or sample_weight. `show` is what is printed, where that is shorter."""
+    return Fix(title, "batch", grade, code=show or code, edits=(BatchEdit(code),))
+
+
+def on_leaf(title: str, exam: Exam, path: str, expression: str, grade: Grade = "safe") -> Fix:
+    """A repair of one leaf of the batch; `expression` holds the leaf's own path."""
+    root = path.partition("[")[0]
+    return statement(title, f"{root} = {put(getattr(exam.case.batch, root), root, path, expression)}", grade)
+
+
+def put(tree: Tree, root: str, path: str, expression: str) -> str:
+    """The tree with the leaf at `path` replaced, as an expression that keeps its containers and changes nothing in place."""
+    if path == root or trees.is_leaf(tree):
+        return expression
+    children = [(step, node) for step, node in trees.children(tree)]
+    i = next(n for n, (step, _) in enumerate(children) if _under(path, root + step))
+    step, node = children[i]
+    inner = put(node, root + step, path, expression)
+    if isinstance(tree, dict):
+        return f"{root} | {{{step[1:-1]}: {inner}}}"
+    if hasattr(tree, "_fields"):
+        return f"{root}._replace({tree._fields[i]}={inner})"
+    if len(children) <= _SPELLED_OUT:
+        items = [f"{root}{s}" for s, _ in children]
+        items[i] = inner
+    else:
+        items = [*([f"*{root}[:{i}]"] if i else []), inner, *([f"*{root}[{i + 1}:]"] if i + 1 < len(children) else [])]
+    body = ", ".join(items)
+    return f"({body},)" if isinstance(tree, tuple) else f"[{body}]"
+
+
+def _under(path: str, node: str) -> bool:
+    return path == node or path.startswith((node + "[", node + "."))
+
+
+def compile_argument(
+    title: str,
+    argument: str,
+    tree: Tree,
+    grade: Grade = "safe",
+    *,
+    target: FixTarget = "compile",
+    more: tuple[Edit, ...] = (),
+) -> Fix:
+    """A repair of one argument of `model.compile`; the leaves of `tree` are `At`, names, numbers or None."""
+    return Fix(title, target, grade, edits=(CompileEdit(argument, tree), *more))
+
+
+def present(exam: Exam, argument: str) -> Tree:
+    """The argument as it is, every leaf an `At` (a number or None is itself)."""
+    tree = getattr(exam.case.compile, argument)
+    flat = [
+        value if value is None or isinstance(value, int | float) else At(path)
+        for path, value in trees.leaves(argument, tree)
+    ]
+    return trees.pack(tree, flat)
+
+
+def replaced(exam: Exam, argument: str, path: str, leaf: Any) -> Tree:
+    """The argument with the leaf at `path` replaced."""
+    tree = getattr(exam.case.compile, argument)
+    paths = [p for p, _ in trees.leaves(argument, tree)]
+    flat = trees.values(present(exam, argument))
+    return trees.pack(tree, [leaf if p == path else old for p, old in zip(paths, flat, strict=True)])
+
+
+def other_loss(title: str, exam: Exam, path: str, leaf: Any, grade: Grade = "review") -> Fix:
+    """Another loss at one place of the compiled losses (a name of Keras's, a new function, None)."""
+    return compile_argument(title, "loss", replaced(exam, "loss", path, leaf), grade)
+
+
+def configured(title: str, exam: Exam, path: str, grade: Grade = "review", **changes: Any) -> Fix:
+    """The loss at one place with other arguments (from_logits, reduction ...)."""
+    return Fix(title, "loss", grade, edits=(CompileEdit("loss", replaced(exam, "loss", path, At(path, changes))),))
+
+
+def rewritten(
+    title: str, exam: Exam, path: str, name: str, source: str, uses: Mapping[str, At], grade: Grade = "review"
+) -> Fix:
+    """A new function in the place of a loss."""
+    return Fix(
+        title, "loss", grade, edits=(CompileEdit("loss", replaced(exam, "loss", path, NewLoss(name, source, uses))),)
+    )
+
+
+def activation(
+    title: str, exam: Exam, output: str, name: str, grade: Grade = "review", *, more: tuple[Edit, ...] = ()
+) -> Fix:
+    """Another activation on the layer in front of one output; by hand where no single layer holds it."""
+    flat = [path for path, _ in trees.leaves("y_pred", exam.case.model.outputs)]
+    layers = exam.case.model.activation_layers
+    i = flat.index(output)
+    if i >= len(layers) or layers[i] is None:
+        return by_hand(
+            title, "model", "the activation is no attribute of one layer of the model, so only its code can change it"
+        )
+    return Fix(title, "model", grade, edits=(ActivationEdit(output, name), *more))
+
+
+def by_hand(title: str, target: FixTarget, why: str, code: str = "") -> Fix:
+    """What only a person can do, and why."""
+    return Fix(title, target, "manual", code=code, why=why)
+
+
+def renested(exam: Exam) -> str:
+    """The targets in the outputs' containers: by name where every output finds one of its name, else by place; "" where neither."""
+    outputs, y = exam.case.model.outputs, exam.case.batch.y
+    leaves = trees.declared_leaves("y", y)
+    by_name = {shared.last_key(path): path for path, _ in leaves}
+    paths = [path for path, _ in trees.declared_leaves("y_pred", outputs)]
+    if len(by_name) == len(leaves) and all(shared.last_key(path) in by_name for path in paths):
+        return shared.tree_code(outputs, lambda path: by_name[shared.last_key(path)])
+    named = exam.case.model.output_names or ()
+    if not isinstance(outputs, dict) and len(by_name) == len(leaves) == len(named) and set(named) == set(by_name):
+        flat = dict(zip([path for path, _ in trees.leaves("y_pred", outputs)], named, strict=False))
+        return shared.tree_code(outputs, lambda path: by_name[flat[path]])
+    if len(leaves) != len(paths):
+        return ""
+    at = dict(zip(paths, (path for path, _ in leaves), strict=True))
+    return shared.tree_code(outputs, lambda path: at[path])
