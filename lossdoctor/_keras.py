@@ -183,6 +183,11 @@ def deserialize_argument(value: Any, objects: Mapping[str, Any], unsafe: bool) -
     return keras.saving.deserialize_keras_object(value, custom_objects=dict(objects), safe_mode=not unsafe)
 
 
+def serialized(value: Any) -> Any:
+    """A compile argument as a model file holds it (`serialization_lib.serialize_keras_object`)."""
+    return keras.saving.serialize_keras_object(value)
+
+
 def compile_args(model: Any) -> CompileArgs:
     """What a live model was compiled with, untouched; empty where it was not."""
     config = getattr(getattr(model, "_compile_config", None), "config", None)
@@ -201,14 +206,17 @@ def compile_args(model: Any) -> CompileArgs:
 
 
 def other_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What else a compile config holds that is not Keras's default (`jit_compile` is stored resolved: True was "auto")."""
+    """What else a compile config holds that is not Keras's default.
+
+    `jit_compile` is stored resolved: True was "auto", and False too on a TensorFlow without a GPU (`trainer.py`).
+    """
     found: dict[str, Any] = {}
     if config.get("run_eagerly"):
         found["run_eagerly"] = True
     steps = config.get("steps_per_execution")
     if isinstance(steps, int) and steps > 1:
         found["steps_per_execution"] = steps
-    if config.get("jit_compile") is False and not config.get("run_eagerly"):
+    if config.get("jit_compile") is False and not config.get("run_eagerly") and backend_name() == "jax":
         found["jit_compile"] = False
     return found
 

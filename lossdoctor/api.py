@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lossdoctor import trees
@@ -35,9 +35,14 @@ class FindingsError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What lossdoctor found in one case. `data` is the whole report as frozen data."""
+    """What lossdoctor found in one case. `data` is the whole report as frozen data; `exam` is what a patch is made from."""
 
     data: ReportData
+    exam: Any = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A pickled report is its data: live models and losses stay behind."""
+        return {"data": self.data, "exam": None}
 
     @property
     def ok(self) -> bool:
@@ -59,6 +64,19 @@ class Report:
         from lossdoctor.report import json
 
         return json.render(self.data)
+
+    def patch(self) -> str | None:
+        """The repairs as a Python file (`compile_model`, `adapt_batch` ...), or None where nothing is to be changed.
+
+        Raises `CaseError` for a report that was read back, without the case it was made from.
+        """
+        from lossdoctor.doctor import plan_repairs
+        from lossdoctor.fixes.patch import write_patch
+
+        if self.exam is None:
+            raise CaseError("this report was read back without its case; run lossdoctor.check again for a patch.")
+        patch = write_patch(plan_repairs(self.exam))
+        return None if patch is None else patch.text
 
     def raise_for_findings(self, at: Severity = "error") -> None:
         """Raise `FindingsError` where there is a finding of severity `at` or worse ("error", "warning", "info")."""
@@ -105,7 +123,7 @@ def check(
     from lossdoctor.case.arguments import override
     from lossdoctor.case.model import describe, from_outputs
     from lossdoctor.case.rows import cut, rows_of
-    from lossdoctor.doctor import diagnose
+    from lossdoctor.doctor import diagnose_with_exam
     from lossdoctor.installed import environment
 
     if (model is None) == (outputs is None):
@@ -128,7 +146,8 @@ def check(
     if forward and (model is None or held.x is None or not model.built):
         raise CaseError("forward=True runs the model on x; it needs a model that has its weights, and x in the batch.")
     live = model if forward else None
-    return Report(diagnose(Case(spec, held, arguments, versions, rows, live), select=select, ignore=ignore))
+    case = Case(spec, held, arguments, versions, rows, live)
+    return Report(*diagnose_with_exam(case, select=select, ignore=ignore))
 
 
 def _name(model: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
@@ -21,6 +21,10 @@ from lossdoctor.types import (
     Verdict,
 )
 
+if TYPE_CHECKING:
+    from lossdoctor.fixes.plan import Plan
+    from lossdoctor.fixes.verify import State
+
 
 def examine(
     model: str,
@@ -37,10 +41,7 @@ def examine(
     progress: Callable[[str], None] = lambda _: None,
 ) -> ReportData:
     """Examine a model and a batch named on the command line. Raises `CaseError` where they cannot be read."""
-    from lossdoctor.case.load import load_case
-
-    progress("reading the model and the batch")
-    case = load_case(
+    return examine_with_exam(
         model,
         batch,
         loss=loss,
@@ -49,8 +50,27 @@ def examine(
         objects=objects,
         unsafe=unsafe,
         forward=forward,
-    )
-    return diagnose(case, select=select, ignore=ignore, progress=progress)
+        select=select,
+        ignore=ignore,
+        progress=progress,
+    )[0]
+
+
+def examine_with_exam(
+    model: str,
+    batch: str | None,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda _: None,
+    **given: Any,
+) -> tuple[ReportData, Exam]:
+    """The same with the exam. `given` are the options of `load_case`. Raises `CaseError`."""
+    from lossdoctor.case.load import load_case
+
+    progress("reading the model and the batch")
+    case = load_case(model, batch, **given)
+    return diagnose_with_exam(case, select=select, ignore=ignore, progress=progress)
 
 
 def diagnose(
@@ -61,6 +81,17 @@ def diagnose(
     progress: Callable[[str], None] = lambda _: None,
 ) -> ReportData:
     """A case in, a finished report out."""
+    return diagnose_with_exam(case, select=select, ignore=ignore, progress=progress)[0]
+
+
+def diagnose_with_exam(
+    case: Case,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[ReportData, Exam]:
+    """The report, and the exam that it tells of."""
     from lossdoctor.exam.observe import examine as run_exam
 
     progress("running Keras on a stand-in")
@@ -70,38 +101,37 @@ def diagnose(
     if any(fix.edits for f in findings for fix in f.fixes):
         progress("trying the repairs")
         findings = prove_repairs(exam, findings)
-    return make_report(exam, findings, checks)
+    return make_report(exam, findings, checks), exam
 
 
 def prove_repairs(exam: Exam, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """The findings with their repairs tried on the case, by a new exam under every rule each."""
+    """The findings with their repairs tried on the case, each by a new exam under every rule."""
     from lossdoctor.fixes.verify import prove
 
-    start = state_of(exam)
-    proven = {(f.code, f.where, f.message): f for f in prove(start, examined)}
+    proven = {(f.code, f.where, f.message): f for f in prove(state_of(exam), examined)}
     return tuple(proven.get((f.code, f.where, f.message), f) for f in findings)
 
 
-def state_of(exam: Exam) -> Any:
-    """An exam with what every rule says of it, as the repairs' starting point."""
+def state_of(exam: Exam) -> State:
+    """An exam with what every rule says of it: where repairs start from."""
     from lossdoctor.fixes.verify import State
 
     return State(exam.case, exam, apply_rules(exam, (), ())[0])
 
 
 def examined(case: Case) -> tuple[Exam, tuple[Finding, ...]]:
-    """One more exam of an edited case, under every rule."""
+    """One more exam, of an edited case, under every rule."""
     from lossdoctor.exam.observe import examine as run_exam
 
     exam = run_exam(case)
     return exam, apply_rules(exam, (), ())[0]
 
 
-def plan_repairs(exam: Exam, grades: tuple[str, ...] = ("safe", "review")) -> Any:
-    """The plan of least change for an examined case (`fixes.plan.Plan`)."""
+def plan_repairs(exam: Exam, grades: Sequence[str] = ("safe", "review")) -> Plan:
+    """The plan of least change for an examined case."""
     from lossdoctor.fixes.plan import make_plan
 
-    return make_plan(state_of(exam), examined, grades)
+    return make_plan(state_of(exam), examined, tuple(grades))
 
 
 def apply_rules(exam: Exam, select: Sequence[str], ignore: Sequence[str]) -> tuple[tuple[Finding, ...], Checks]:
@@ -210,4 +240,13 @@ def verdict(findings: Sequence[Finding]) -> Verdict:
     return "risk" if any(f.severity == "warning" for f in findings) else "clean"
 
 
-__all__ = ["CaseError", "apply_rules", "diagnose", "examine", "make_report"]
+__all__ = [
+    "CaseError",
+    "apply_rules",
+    "diagnose",
+    "diagnose_with_exam",
+    "examine",
+    "examine_with_exam",
+    "make_report",
+    "plan_repairs",
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lossdoctor.cli import check, demo, rule
+from lossdoctor.cli import check, demo, fix, patch, rule
 from lossdoctor.cli.boundary import Stop, boundary, open_streams
 
 app = typer.Typer(
@@ -39,6 +39,8 @@ def main(
 
 
 app.command("check")(check.check)
+app.command("fix")(fix.fix)
+app.command("patch")(patch.patch)
 app.command("rule")(rule.rule)
 app.command("demo")(demo.demo)
 

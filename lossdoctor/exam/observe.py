@@ -21,6 +21,7 @@ from lossdoctor.exam.setup import Setup, make_setup, tile
 from lossdoctor.exam.source import index_uses, swapped_names
 from lossdoctor.exam.values import values_of
 from lossdoctor.facts import Declared, Exam, InputRun, Run
+from lossdoctor.quiet import muted_warnings
 from lossdoctor.types import Case, Outcome, Tree
 
 _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
@@ -28,6 +29,11 @@ _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 def examine(case: Case) -> Exam:
     """Run the case on fresh stand-ins and note what Keras does."""
+    with muted_warnings():
+        return _examine(case)
+
+
+def _examine(case: Case) -> Exam:
     if case.forward and not case.model.call_error and case.model.predictions is None:
         case = with_predictions(case)
     inputs = _inputs(case)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import keyword
 import sys
 import textwrap
@@ -26,10 +25,15 @@ class NotTypable(Exception):
 
 @dataclass
 class Needs:
-    """What the written code takes from elsewhere: import lines, and definitions that stand before it."""
+    """What the written code takes from elsewhere: import lines, new functions, and functions of a notebook, copied.
+
+    `kept` is true where something is taken from the model as it was compiled: ``model.loss['a']``.
+    """
 
     imports: set[str] = field(default_factory=set)
     definitions: dict[str, str] = field(default_factory=dict)
+    copied: dict[str, str] = field(default_factory=dict)
+    kept: bool = False
 
 
 def tree_code(tree: Tree, leaf: Callable[[Any], str]) -> str:
@@ -46,12 +50,7 @@ def tree_code(tree: Tree, leaf: Callable[[Any], str]) -> str:
 
 
 def literal(value: Any) -> str:
-    """A string, number, boolean or None as Python; strings in double quotes."""
-    if isinstance(value, str):
-        text = json.dumps(value, ensure_ascii=False)
-        return text if text.isprintable() and "\\u" not in text else repr(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return repr(value)
+    """A string, number, boolean or None as Python."""
     return repr(value)
 
 
@@ -65,12 +64,23 @@ def _leaf(arguments: CompileArgs, argument: str, leaf: Any, needs: Needs) -> str
         found = at(arguments, leaf.path)
         if leaf.changes:
             return _changed(found, leaf, needs)
-        return thing_code(found, needs)
+        return at_code(leaf.path, found, needs)
     if isinstance(leaf, NewLoss):
         return with_uses(leaf.name, leaf.source, {n: at(arguments, u.path) for n, u in leaf.uses.items()}, needs)
     if isinstance(leaf, Made):
         return thing_code(getattr(keras.losses, leaf.name)(**leaf.arguments), needs)
     return literal(leaf) if not callable(leaf) else thing_code(leaf, needs)
+
+
+def at_code(path: str, found: Any, needs: Needs) -> str:
+    """What stands at a path of the compile arguments; a loss that cannot be typed is taken from the compiled model."""
+    try:
+        return thing_code(found, needs)
+    except NotTypable:
+        if not path.startswith("loss") or path.startswith("loss_weights"):
+            raise
+        needs.kept = True
+        return f"model.{path}"
 
 
 def _changed(found: Any, leaf: At, needs: Needs) -> str:
@@ -83,10 +93,8 @@ def _changed(found: Any, leaf: At, needs: Needs) -> str:
 def with_uses(name: str, source: str, uses: Mapping[str, Any], needs: Needs) -> str:
     """Add a new loss's source, with the losses it uses called as a user would, to the definitions; returns its name."""
     for placeholder, used in uses.items():
-        if isinstance(used, str):
-            code = f"keras.losses.{_keras.loss_label(keras.losses.get(used))}"
-        else:
-            code = thing_code(used, needs)
+        plain = isinstance(used, str)
+        code = f"keras.losses.{keras.losses.get(used).__name__}" if plain else thing_code(used, needs)
         source = source.replace(placeholder, code)
     if "ops." in source:
         needs.imports.add("from keras import ops")
@@ -141,7 +149,7 @@ def _imported(thing: Any, needs: Needs) -> str:
         needs.imports.add(f"from {source} import {thing.__qualname__.split('.')[0]}")
         return str(thing.__qualname__)
     try:
-        needs.definitions[name] = textwrap.dedent(inspect.getsource(thing)).rstrip()
+        needs.copied[name] = textwrap.dedent(inspect.getsource(thing)).rstrip()
     except (OSError, TypeError) as error:
         raise NotTypable(f"the source of {name} is not to be had") from error
     return str(name)

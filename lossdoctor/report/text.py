@@ -128,9 +128,14 @@ def _finding(finding: Finding, console: Console, verbose: bool, plain: bool) -> 
 
 def _fix(fix: Fix, console: Console, plain: bool) -> None:
     grade = {"safe": "", "review": " (changes numbers)", "manual": " (by hand)"}[fix.grade]
-    verified = ", verified" if fix.verified else ""
     arrow = "->" if plain else "→"
-    _block(console, f"{arrow} {fix.title}{grade}{verified}", 2, "bold green")
+    _block(console, f"{arrow} {fix.title}{grade}", 2, "bold green")
+    if fix.why:
+        _block(console, f"yours to decide: {fix.why}", 4, "dim")
+    elif fix.verified:
+        _block(console, f"tried: {fix.effect}" if fix.effect else "tried: the finding is gone", 4, "green")
+    elif fix.effect:
+        _block(console, f"not enough alone: {fix.effect}", 4, "dim")
     for line in fix.code.splitlines():
         # Code is never wrapped: it is there to be pasted.
         code = Syntax("", "python").highlight(line) if console.color_system else Text(line)

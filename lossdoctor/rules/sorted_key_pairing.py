@@ -116,7 +116,8 @@ def _sorted_on_purpose(exam: Exam, crossed: list[tuple[str, str, str]], fix: Fix
 
 
 def _order_to_blame(exam: Exam) -> bool:
-    return shared.raised_in_dispatch(exam) or exam.fit.stage == "loss"
+    # TensorFlow finds a label out of range only when the compiled step runs ("gradient").
+    return shared.raised_in_dispatch(exam) or exam.fit.stage in ("loss", "gradient")
 
 
 _MODEL = """\

@@ -1,0 +1,356 @@
+"""The questions of `lossdoctor fix`: shows, asks, writes. What a repair does is decided in `fixes.session`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.box import ASCII, SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lossdoctor.cli.running import patch_of, quietly
+from lossdoctor.fixes import session as sittings
+from lossdoctor.types import CaseError, Finding, Fix
+
+if TYPE_CHECKING:
+    from lossdoctor.fixes.session import Session
+    from lossdoctor.fixes.verify import State
+
+_STYLE = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
+_SKIP, _UNDO, _DONE, _QUIT = "skip", "undo", "done", "quit"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The files that are to be written: patch, model, batch, training script."""
+
+    patch: Path | None = None
+    model: Path | None = None
+    batch: Path | None = None
+    source: Path | None = None
+
+    @property
+    def any(self) -> bool:
+        """True where at least one was named."""
+        return any((self.patch, self.model, self.batch, self.source))
+
+
+class Quit(Exception):
+    """The person left; nothing is written."""
+
+
+def run(model: str, batch: str, targets: Targets, *, yes: bool, options: Mapping[str, Any]) -> bool:
+    """One sitting over a case. Returns True where errors are left."""
+    console = Console(highlight=False)
+    sitting = _opened(model, batch, options)
+    _say_pairing(console, sitting.state, "As it is")
+    if not sitting.open:
+        console.print("Nothing is wrong.", style="bold green")
+        return False
+    try:
+        if yes:
+            with quietly("trying the repairs"):
+                sitting = sittings.take_safe(sitting)
+            for step in sitting.steps:
+                console.print(Text.assemble(("taken ", "green"), f"{step.finding.code}: {step.fix.title}"))
+        else:
+            sitting = _ask_all(console, sitting)
+        if sitting.steps:
+            _say_before_after(console, sitting)
+            _write(console, sitting, targets, batch, yes=yes)
+        else:
+            console.print("No repair was taken; nothing was written.")
+    except Quit:
+        console.print("Left without writing anything.")
+    left = sitting.state.wrong
+    if left:
+        console.print()
+        console.print("Still wrong:", style="bold")
+        for finding in left:
+            console.print(
+                Text.assemble("  ", (finding.severity, _STYLE[finding.severity]), f" {finding.code} {finding.message}")
+            )
+    elif sitting.steps:
+        console.print("Nothing is wrong any more.", style="bold green")
+    return any(f.severity == "error" for f in left)
+
+
+def _opened(model: str, batch: str, options: Mapping[str, Any]) -> Session:
+    from lossdoctor.case.load import load_case
+    from lossdoctor.doctor import examined, state_of
+    from lossdoctor.exam.observe import examine
+
+    with quietly() as progress:
+        case = load_case(model, batch, **options)
+        progress("running Keras on a stand-in")
+        exam = examine(case)
+        progress("trying the repairs")
+        return sittings.open_session(state_of(exam), examined)
+
+
+def _ask_all(console: Console, sitting: Session) -> Session:
+    """Findings one at a time, until none is open or the person is done."""
+    while sitting.open:
+        finding = sitting.open[0]
+        _say_finding(console, finding, len(sitting.open))
+        answer = _choose(console, sitting, finding)
+        if answer == _DONE:
+            return sitting
+        if answer == _SKIP:
+            sitting = sittings.skip(sitting, finding)
+        elif answer == _UNDO:
+            sitting = sittings.undo(sitting)
+            console.print("Undone.", style="yellow")
+        else:
+            sitting = _taken(console, sitting, finding, answer)
+    return sitting
+
+
+def _choose(console: Console, sitting: Session, finding: Finding) -> Any:
+    import questionary
+
+    offered = [fix for fix in finding.fixes if fix.edits and fix.effect]
+    for fix in finding.fixes:
+        if not fix.edits:
+            console.print(Text.assemble(("  by hand ", "dim"), fix.title, (f" (yours to decide: {fix.why})", "dim")))
+    choices = [questionary.Choice(_line(fix), value=i) for i, fix in enumerate(offered)]
+    choices.append(questionary.Choice("leave this one", value=_SKIP))
+    if sitting.steps:
+        choices.append(questionary.Choice("undo the last repair", value=_UNDO))
+        choices.append(questionary.Choice("finish, and write what was repaired so far", value=_DONE))
+    choices.append(questionary.Choice("quit without writing", value=_QUIT))
+    answer = questionary.select(
+        "What shall be done?", choices=choices, qmark="", instruction="(arrow keys, Enter)"
+    ).ask()
+    if answer is None or answer == _QUIT:
+        raise Quit
+    return offered[answer] if isinstance(answer, int) else answer
+
+
+def _line(fix: Fix) -> str:
+    grade = "" if fix.grade == "safe" else ", changes numbers"
+    proof = fix.effect if fix.verified else f"a first step: {fix.effect}"
+    return f"{fix.title}{grade} [{proof}]"
+
+
+def _taken(console: Console, sitting: Session, finding: Finding, fix: Fix) -> Session:
+    """The preview, and the repair where the person agrees."""
+    import questionary
+
+    console.print()
+    for line in fix.code.splitlines():
+        console.print(Text(f"    {line}", style="cyan"), soft_wrap=True)
+    with quietly("trying the repair"):
+        after = sittings.take(sitting, finding, fix)
+    if after is None:
+        console.print("This repair cannot be carried out here.", style="yellow")
+        return sittings.skip(sitting, finding)
+    _say_change(console, sitting.state, after.state)
+    agreed = questionary.confirm("Take it?", default=True, qmark="").ask()
+    if agreed is None:
+        raise Quit
+    return after if agreed else sitting
+
+
+def _say_finding(console: Console, finding: Finding, many: int) -> None:
+    console.print()
+    console.print(
+        Text.assemble(
+            (finding.severity, _STYLE[finding.severity]),
+            f" {finding.code} ",
+            (finding.name, "dim"),
+            (f"  ({many} open)", "dim"),
+        )
+    )
+    console.print(Text(f"  {finding.message}"))
+
+
+def _say_before_after(console: Console, sitting: Session) -> None:
+    console.print()
+    console.print(f"{len(sitting.steps)} repair{'s' * (len(sitting.steps) != 1)}: {sitting.plan.effect}.", style="bold")
+    _say_change(console, sitting.start, sitting.state)
+
+
+def _table(console: Console, *columns: str) -> Table:
+    plain = not console.encoding.lower().startswith("utf")
+    table = Table(box=ASCII if plain else SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _say_pairing(console: Console, state: State, title: str) -> None:
+    """Output, target, loss and weight as Keras trains them now."""
+    from lossdoctor.doctor import pairs
+
+    rows = pairs(state.exam)
+    console.print(Text(f"{title}: {_outcome(state)}", style="bold"))
+    if rows:
+        table = _table(console, "output", "target", "loss", "weight")
+        for pair in rows:
+            table.add_row(*map(Text, (pair.output, pair.target or "-", pair.loss, f"{pair.weight:g}")))
+        console.print(table)
+
+
+def _outcome(state: State) -> str:
+    fit = state.exam.fit.outcome
+    if fit.status == "raises":
+        return f"fit raises {(fit.error or '').splitlines()[0][:100]}"
+    return f"fit logs {fit.loss:.5g}" if fit.loss is not None else "nothing is trained"
+
+
+def _say_change(console: Console, before: State, after: State) -> None:
+    """The two pairings side by side; what differs stands out."""
+    from lossdoctor.doctor import pairs
+    from lossdoctor.fixes.apply import provenance
+
+    origin = provenance(before.case.batch, after.case.batch)
+    was, now = ({_flat(i, p.output): p for i, p in enumerate(pairs(s.exam))} for s in (before, after))
+    table = _table(console, "output", "as it is", "as it would be")
+    for key in dict.fromkeys([*was, *now]):
+        left, right = was.get(key), now.get(key)
+        old = "-" if left is None else f"{left.target or '-'}  {left.loss} x {left.weight:g}"
+        new = "-"
+        if right is not None:
+            target = origin.get(right.target or "", right.target or "-")
+            new = f"{target}  {right.loss} x {right.weight:g}"
+        style = "green" if new != old else ""
+        table.add_row(Text(str((left or right).output)), Text(old), Text(new, style=style))  # type: ignore[union-attr]
+    if was or now:
+        console.print(table)
+    console.print(Text(f"  {_outcome(before)}  ->  {_outcome(after)}"))
+
+
+def _flat(number: int, output: str) -> str:
+    return output if output.startswith("y_pred") else str(number)
+
+
+def _write(console: Console, sitting: Session, targets: Targets, batch: str, *, yes: bool) -> None:
+    """Write what was named on the command line, or what the person chooses."""
+    if not targets.any:
+        if yes:
+            raise CaseError(
+                "--yes took repairs but nothing says where to; add --patch, --write-model, --write-batch or --source."
+            )
+        targets = _ask_targets(sitting, batch)
+    if targets.patch is not None:
+        from lossdoctor.files import write_text
+
+        patch = patch_of(sitting.plan)
+        if patch is not None and _may_write(targets.patch, yes):
+            write_text(targets.patch, patch.text)
+            console.print(f"Wrote {targets.patch}: import compile_model and adapt_batch from it.")
+    if targets.model is not None and _may_write(targets.model, yes):
+        from lossdoctor.fixes.writing import write_model
+
+        start, end = sitting.start.case, sitting.state.case
+        write_model(start.model.source, targets.model, start.compile, end.compile, sitting.edits)
+        console.print(f"Wrote {targets.model}: other compile arguments, the same weights.")
+    if targets.batch is not None and _may_write(targets.batch, yes):
+        from lossdoctor.fixes.writing import write_batch
+
+        names = _names(sitting)
+        rows = write_batch(sitting.start.case.batch, targets.batch, sitting.edits, names)
+        console.print(f"Wrote {targets.batch}: {rows} rows.")
+    if targets.source is not None:
+        _write_source(console, sitting, targets.source, yes=yes)
+
+
+def _names(sitting: Session) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    from lossdoctor import trees
+    from lossdoctor.types import InputSpec
+
+    model = sitting.start.case.model
+    inputs = (
+        tuple(s.name for s in trees.values(model.inputs) if isinstance(s, InputSpec))
+        if model.inputs is not None
+        else ()
+    )
+    outputs = tuple(str(k) for k in model.outputs) if isinstance(model.outputs, dict) else model.output_names or ()
+    return inputs, outputs
+
+
+def _may_write(path: Path, yes: bool) -> bool:
+    import questionary
+
+    if yes or not path.exists():
+        return True
+    agreed = questionary.confirm(f"{path} exists. Replace it?", default=False, qmark="").ask()
+    if agreed is None:
+        raise Quit
+    return bool(agreed)
+
+
+def _ask_targets(sitting: Session, batch: str) -> Targets:
+    import questionary
+
+    case = sitting.start.case
+    stem = Path(case.model.source.partition(":")[0]).stem
+    kinds = {type(edit).__name__ for edit in sitting.edits}
+    choices = [questionary.Choice("a patch file: Python to import or paste", value="patch", checked=True)]
+    if kinds == {"CompileEdit"} or (kinds == {"CompileEdit", "BatchEdit"} and case.model.source.endswith(".keras")):
+        choices.append(questionary.Choice("the model file with the new compile arguments", value="model"))
+    if "BatchEdit" in kinds:
+        choices.append(questionary.Choice("the batch", value="batch"))
+    choices.append(questionary.Choice("your training script", value="source"))
+    wanted = questionary.checkbox(
+        "What shall be written?", choices=choices, qmark="", instruction="(space to choose, Enter)"
+    ).ask()
+    if wanted is None:
+        raise Quit
+    names = {
+        "patch": f"{stem}_patch.py",
+        "model": f"{stem}.fixed.keras",
+        "batch": f"{Path(batch.partition(':')[0]).stem}.fixed.npz",
+        "source": "train.py",
+    }
+    targets = Targets()
+    for kind in wanted:
+        path = questionary.path(
+            f"Where is the {'script' if kind == 'source' else kind}?", default=names[kind], qmark=""
+        ).ask()
+        if path is None:
+            raise Quit
+        targets = replace(targets, **{kind: Path(path)})
+    return targets
+
+
+def _write_source(console: Console, sitting: Session, path: Path, *, yes: bool) -> None:
+    """The script's diff, and the script where the person agrees."""
+    import questionary
+
+    from lossdoctor.files import write_bytes
+    from lossdoctor.fixes.code import NotTypable
+    from lossdoctor.fixes.rewrite import SourceEdit, diff, rewrite
+    from lossdoctor.fixes.writing import source_parts
+
+    try:
+        old = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CaseError(f"{path} cannot be read ({error}); name the Python script that compiles the model.") from error
+    try:
+        parts = source_parts(
+            sitting.start.case, sitting.state.case, [(s.before.case, s.fix.edits) for s in sitting.steps]
+        )
+    except NotTypable as error:
+        raise CaseError(f"{path} was not changed: {error}; write a patch file instead.") from error
+    rewritten = rewrite(old, SourceEdit(**parts), path=str(path))
+    if rewritten.text == old:
+        console.print(f"{path} needs no change.")
+    for line in diff(old, rewritten.text, str(path)).splitlines():
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+        console.print(Text(line, style=style), soft_wrap=True)
+    for note in rewritten.notes:
+        console.print(Text(f"  note: {note}", style="yellow"))
+    if rewritten.text == old:
+        return
+    agreed = yes or questionary.confirm(f"Write {path}?", default=True, qmark="").ask()
+    if agreed is None:
+        raise Quit
+    if agreed:
+        write_bytes(path, lambda stream: stream.write(rewritten.text.encode("utf-8")))
+        console.print(f"Wrote {path}.")

@@ -1,0 +1,28 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+ModelArgument = Annotated[
+    str | None, typer.Argument(metavar="MODEL", help="A .keras file, or file.py:name of a model.", show_default=False)
+]
+BatchArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="BATCH", help="An .npz file, a folder of tf.data.Dataset.save, or file.py:name.", show_default=False
+    ),
+]
+Loss = Annotated[str | None, typer.Option(help="Losses as JSON or a .json file, in place of the saved ones.")]
+LossWeights = Annotated[str | None, typer.Option(help="Loss weights as JSON or a .json file.")]
+Metrics = Annotated[str | None, typer.Option(help="Metrics as JSON or a .json file.")]
+Objects = Annotated[
+    list[str] | None, typer.Option(help="A file or module with your custom classes; it is imported. Repeatable.")
+]
+Unsafe = Annotated[bool, typer.Option("--unsafe", help="Permit Lambda code that is stored in the model file.")]
+Forward = Annotated[
+    bool,
+    typer.Option("--forward", help="Also load the weights and run the model on the batch, for its real predictions."),
+]

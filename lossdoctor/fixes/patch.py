@@ -1,0 +1,174 @@
+"""The patch file: short Python that a person could have written, importing keras and numpy only."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lossdoctor import trees
+from lossdoctor.fixes.code import Needs, NotTypable, at_code, literal, thing_code, tree_code
+from lossdoctor.fixes.plan import Plan, Step
+from lossdoctor.fixes.verify import activation_code, outputs_code
+from lossdoctor.types import ActivationEdit, BatchEdit, Case, CompileEdit, Finding, OutputsEdit
+
+_WIDTH = 100
+_ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patch file's text, and what it leaves to a person."""
+
+    text: str
+    left: tuple[Finding, ...] = ()
+
+
+def write_patch(plan: Plan) -> Patch | None:
+    """The plan as Python, or None where nothing is to be changed.
+
+    The text defines what is needed of `adapt_model(model)`, `compile_model(model)` and `adapt_batch(x, y,
+    sample_weight=None)`. Raises `NotTypable` for a metric that cannot be written down.
+    """
+    if not plan.steps:
+        return None
+    needs = Needs()
+    parts = [_model(plan, needs), _compile(plan, needs), _batch(plan)]
+    parts = [part for part in parts if part]
+    body = "\n\n\n".join([*needs.copied.values(), *needs.definitions.values(), *parts])
+    imports = _imports(body, needs)
+    text = "\n".join([_head(plan), *imports]) + "\n\n\n" + body + "\n"
+    return Patch(formatted(text), plan.left)
+
+
+def formatted(text: str) -> str:
+    """The text as the formatter `black` lays it out."""
+    import black
+
+    return black.format_str(text, mode=black.Mode(line_length=_WIDTH))
+
+
+def _head(plan: Plan) -> str:
+    case = plan.start.case
+    lines = [f'"""Repairs for {_line(case.model.source)} with {_line(case.batch.source)}, found by lossdoctor.', ""]
+    lines += textwrap.wrap(f"{_capital(plan.effect)}.", _WIDTH) if plan.effect else []
+    if plan.left:
+        lines += ["", "Left for you to decide:"]
+        lines += [
+            line
+            for finding in plan.left
+            for line in textwrap.wrap(
+                f"{finding.code}: {_line(finding.message)}", _WIDTH, initial_indent="- ", subsequent_indent="  "
+            )
+        ]
+    text = "\n".join(lines).rstrip()
+    return text.replace("\\", "\\\\") + ('\n"""\n' if "\n" in text else '"""\n')
+
+
+def _line(text: str) -> str:
+    """User text inside the docstring: one line, and no end of it."""
+    return " ".join(text.split()).replace('"""', "'''")
+
+
+def _capital(text: str) -> str:
+    return _line(text[:1].upper() + text[1:])
+
+
+def _imports(body: str, needs: Needs) -> list[str]:
+    plain = [line for name, line in (("keras", "import keras"), ("np", "import numpy as np")) if f"{name}." in body]
+    used = {line for line in needs.imports if line != "from keras import ops" or "ops." in body}
+    keras_like = sorted(line for line in used if line.startswith("from keras"))
+    own = sorted(used - set(keras_like))
+    return [*plain, *keras_like, *([""] if own and (plain or keras_like) else []), *own]
+
+
+def _comment(steps: Sequence[Step]) -> str:
+    """Which rules, and what the repair was called."""
+    lines = dict.fromkeys(
+        f"# {s.finding.code} {s.finding.name}: {_line(s.fix.title)}{' (changes numbers)' if s.fix.grade == 'review' else ''}"
+        for s in steps
+    )
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _model(plan: Plan, needs: Needs) -> str:
+    """`adapt_model`, where outputs are put into other containers or leave through another activation."""
+    lines: list[str] = []
+    for step in plan.steps:
+        case = step.before.case
+        for edit in step.fix.edits:
+            if isinstance(edit, ActivationEdit):
+                lines += [_comment([step]), f"    {activation_code(case, edit.output, edit.activation)}"]
+            elif isinstance(edit, OutputsEdit):
+                lines += [
+                    _comment([step]),
+                    f"    adapted = keras.Model(model.inputs, {outputs_code(case, edit.tree)})",
+                    *(["    adapted.compile(optimizer=model.optimizer)"] if case.compile.compiled else []),
+                    *(["    adapted.loss = model.loss"] if _kept(plan) else []),
+                    "    model = adapted",
+                ]
+    return "\n".join(["def adapt_model(model):", *lines, "    return model"]) if lines else ""
+
+
+def _kept(plan: Plan) -> bool:
+    """True where a loss has to be taken from the model as it was compiled."""
+    needs = Needs()
+    _argument(plan.end.case, plan.start.case, "loss", needs)
+    return needs.kept
+
+
+def _compile(plan: Plan, needs: Needs) -> str:
+    """`compile_model`, where an argument changed, or the model has to be compiled again because it changed."""
+    kinds = (CompileEdit, OutputsEdit, ActivationEdit)
+    steps = [s for s in plan.steps if any(isinstance(e, kinds) for e in s.fix.edits)]
+    if not steps:
+        return ""
+    case = plan.end.case
+    optimizer = "model.optimizer" if case.compile.compiled else '"adam"'
+    arguments = [f"optimizer={optimizer}"]
+    for name in _ARGUMENTS:
+        value, before = getattr(case.compile, name), getattr(plan.start.case.compile, name)
+        if value is not None:
+            arguments.append(f"{name}={_argument(case, plan.start.case, name, needs)}")
+        elif before is not None and name in ("metrics", "weighted_metrics"):
+            arguments.append(f"{name}=[]")  # None would keep those that were compiled before (`trainer.py: compile`)
+    arguments += [f"{name}={literal(value)}" for name, value in case.compile.others.items()]
+    lines = [f"        {a}," for a in arguments]
+    comment = _comment([s for s in steps if any(isinstance(e, CompileEdit) for e in s.fix.edits)])
+    return "\n".join(
+        [
+            "def compile_model(model):",
+            *([comment] if comment else []),
+            "    model.compile(",
+            *lines,
+            "    )",
+            "    return model",
+        ]
+    )
+
+
+def _argument(case: Case, start: Case, name: str, needs: Needs) -> str:
+    value = getattr(case.compile, name)
+    paths = {id(leaf): path for path, leaf in trees.leaves(name, getattr(start.compile, name)) if leaf is not None}
+
+    def leaf_code(leaf: object) -> str:
+        if id(leaf) in paths and not isinstance(leaf, str | int | float):
+            return at_code(paths[id(leaf)], leaf, needs)
+        return thing_code(leaf, needs)
+
+    return tree_code(value, leaf_code)
+
+
+def _batch(plan: Plan) -> str:
+    """`adapt_batch`, where x, y or the weights are given otherwise."""
+    lines: list[str] = []
+    for step in plan.steps:
+        codes = [f"    {edit.code}" for edit in step.fix.edits if isinstance(edit, BatchEdit)]
+        if codes:
+            lines += [_comment([step]), *codes]
+    if not lines:
+        return ""
+    return "\n".join(["def adapt_batch(x, y, sample_weight=None):", *lines, "    return x, y, sample_weight"])
+
+
+__all__ = ["NotTypable", "Patch", "formatted", "write_patch"]
