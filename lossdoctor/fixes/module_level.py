@@ -91,7 +91,7 @@ def define(script: Script, definitions: Sequence[tuple[str, str]], users: Sequen
     lines = ("\n\n\n".join(script.styled(c).replace(script.newline, "\n") for c in missing)).split("\n")
     body = script.newline.join(_indented(line, script.module.default_indent) for line in lines)
     gap = script.newline * max(0, 2 - blank) if at > 0 else ""
-    script.splice(start, start, gap + body + script.newline * 3)
+    script.splices.insert(0, _splice(start, gap + body + script.newline * 3))
 
 
 def _start(script: Script, node: cst.CSTNode) -> int:

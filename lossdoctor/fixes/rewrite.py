@@ -60,10 +60,10 @@ def rewrite(source: str, edit: SourceEdit, *, model: str | None = None, path: st
     if script.splices:
         users = [*compiled, *targets.calls]
         imports = [*edit.imports, *(["import keras"] if targets.needs_keras else [])]
-        module_level.add_imports(script, imports, users)
         if targets.needs_adapt:
             wanted.append((targets.adapt, _adapt_function(targets)))
         module_level.define(script, wanted, [*(compiled or users), *targets.needs_adapt])
+        module_level.add_imports(script, imports, users)
     bom = "\ufeff" if source.startswith("\ufeff") else ""
     return Rewritten(bom + script.result(), tuple(dict.fromkeys(script.notes)))
 
@@ -177,4 +177,4 @@ def _adapt_function(targets: Targets) -> str:
         else:
             lines.append(f"    {change.code}")
     lines += ["    if sample_weight is None:", "        return x, y", "    return x, y, sample_weight"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,6 +50,8 @@ class Targets:
     def _call(self, call: cst.Call) -> None:
         method = method_of(call)
         given = arguments(call, METHODS[method])
+        if given is not None:
+            given = {r: n for r, n in given.items() if not _is_none(n)}
         where = f"line {self.script.line(call)}"
         starred = [a for a in call.args if a.star]
         if given is None:
@@ -112,8 +115,6 @@ class Targets:
         anchor: cst.CSTNode = call
         tuple_ = node
         if isinstance(node, cst.Name):
-            if node.value == "None":
-                return
             bound = self.script.literal_binding(node)
             if bound is not None and len(self.script.references(node)) == 1 and isinstance(bound[1], cst.Tuple):
                 anchor, tuple_ = bound[1], bound[1]
@@ -131,7 +132,7 @@ class Targets:
 
     def _slots(self, anchor: cst.CSTNode, slots: dict[str, cst.BaseExpression], where: str, *, missing: bool) -> None:
         """Adapt expressions for x, y and sample_weight; statements go before the one that holds `anchor`."""
-        slots = {r: n for r, n in slots.items() if not (isinstance(n, cst.Name) and n.value == "None")}
+        slots = {r: n for r, n in slots.items() if not _is_none(n)}
         place = self.script.place(anchor)
         changes = [
             c for c in self.changes if c.reads <= slots.keys() and (c.role in slots or (missing and c.target is None))
@@ -161,7 +162,7 @@ class Targets:
             return False
         if last.target is None and statements.already(last, value):
             return True
-        return node.value.endswith("_adapted") and (last.target is not None or statements.matches(last.value, value))
+        return re.search(r"_adapted(_\d+)?$", node.value) is not None and (last.target is not None or statements.matches(last.value, value))
 
     def _role(self, role: str, node: cst.BaseExpression, changes: list[Change], place: Place, where: str) -> None:
         """One role whose changes read nothing else."""
@@ -198,7 +199,7 @@ class Targets:
     def _at_assignment(self, role: str, name: cst.Name, changes: list[Change]) -> bool:
         """Change the literal that a name is assigned, where nothing but these calls reads the name."""
         bound = self.script.literal_binding(name)
-        if bound is None or entries(bound[1]) is None:
+        if bound is None or entries(bound[1]) is None or _annotated(self.script, name):
             return False
         if id(bound[1]) in self._done:
             return True
@@ -225,7 +226,7 @@ class Targets:
         bound = script.assignments(name)
         if not bound or [id(r) for r in script.references(name)] != [id(name)]:
             return False
-        if any(a.scope is not script.scope(name) for a in bound):
+        if any(a.scope is not script.scope(name) for a in bound) or _annotated(script, name):
             return False
         if script.loop(name) is not None and not self._fresh_in_loop(name, bound):
             return False
@@ -299,10 +300,10 @@ class Targets:
         lines: list[str] = []
         code_of = self.script.code
         for role, node in start.items():
-            changed = role in roles
-            if changed and (not statements.pure(node) or _literal_target(role, changes)):
+            in_place = _first_in_place(role, changes)
+            if role in roles and (not statements.pure(node) or in_place):
                 code = code_of(node)
-                if any(c.target is not None for c in changes if c.role == role) and entries(node) is None:
+                if in_place and entries(node) is None:
                     code, self.needs_keras = _COPY.format(code), True
                 lines.append(f"{names[role]} = {_enclosed(code, node)}")
                 now[role] = cst.Name(names[role])
@@ -346,6 +347,10 @@ class Targets:
                 script.splice(last, last, f", {role}={names[role]}")
 
 
+def _is_none(node: cst.BaseExpression) -> bool:
+    return isinstance(node, cst.Name) and node.value == "None"
+
+
 def _keys_in_order(role: str, changes: list[Change]) -> list[str] | None:
     """The keys of the one change `role = {k: role[0], l: role[1], ...}`, as code."""
     if len(changes) != 1 or changes[0].target is not None or not isinstance(changes[0].value, cst.Dict):
@@ -359,8 +364,18 @@ def _keys_in_order(role: str, changes: list[Change]) -> list[str] | None:
     return keys
 
 
-def _literal_target(role: str, changes: list[Change]) -> bool:
-    return any(c.target is not None for c in changes if c.role == role)
+def _first_in_place(role: str, changes: list[Change]) -> bool:
+    """True where the first change sets an item of the container that the person made."""
+    return next((c.target is not None for c in changes if c.role == role), False)
+
+
+def _annotated(script: Script, name: cst.Name) -> bool:
+    """True where the name has a type, which another container would break."""
+    for found in script.assignments(name):
+        above = script.parent(found.node) if isinstance(found.node, cst.Name) else found.node
+        if getattr(above, "annotation", None) is not None:
+            return True
+    return False
 
 
 def _enclosed(code: str, node: cst.BaseExpression) -> str:
@@ -371,12 +386,12 @@ def _enclosed(code: str, node: cst.BaseExpression) -> str:
 
 def _assigned_before(script: Script, name: cst.Name, place: Place) -> cst.BaseExpression | None:
     """What the last plain assignment of a name in the same block, before the statement, gives it."""
-    body = getattr(place.block, "body", ())
+    around = [id(p) for p in script.parents(name)]
     found = None
-    for line in body:
-        if any(p is line for p in script.parents(name)):
-            return found
-        for small in getattr(line, "body", ()) if isinstance(line, cst.SimpleStatementLine) else ():
+    for line in getattr(place.block, "body", ()):
+        for small in line.body if isinstance(line, cst.SimpleStatementLine) else [line]:
+            if id(small) in around:
+                return found
             if isinstance(small, cst.Assign) and len(small.targets) == 1:
                 target = small.targets[0].target
                 if isinstance(target, cst.Name) and target.value == name.value:
