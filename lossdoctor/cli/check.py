@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lossdoctor.cli.boundary import FOUND, Stop, boundary
 
 if TYPE_CHECKING:
+    from lossdoctor.facts import Exam
     from lossdoctor.types import ReportData
 
 
@@ -58,6 +58,9 @@ def check(
     ] = False,
     format: Annotated[Format, typer.Option(help="How the report is written.")] = Format.text,
     output: Annotated[Path | None, typer.Option(help="Write the report to this file in place of stdout.")] = None,
+    patch: Annotated[
+        Path | None, typer.Option("--patch", help="Also write the repairs to this Python file, where there are any.")
+    ] = None,
     select: Annotated[
         list[str] | None, typer.Option(help="Run only these rules: codes or prefixes, with commas.")
     ] = None,
@@ -79,7 +82,7 @@ def check(
             return
         if model is None:
             raise Stop(2, "check needs a model and a batch: lossdoctor check model.keras batch.npz.")
-        report = examine_quietly(
+        report, exam = examine_quietly(
             model,
             batch,
             loss=loss,
@@ -92,22 +95,35 @@ def check(
             ignore=tuple(ignore or ()),
         )
         _write(report, format, output, verbose=verbose, quiet=quiet)
+        if patch is not None:
+            _write_patch(exam, patch)
         if fail_on is not FailOn.never and _found(report, fail_on.value):
             raise Stop(FOUND)
 
 
-def examine_quietly(model: str, batch: str | None, **options: object) -> ReportData:
-    """The report of one case; a spinner on a terminal's stderr, nothing on stdout."""
-    from lossdoctor.doctor import examine
-    from lossdoctor.quiet import captured_output, uncollected
+def examine_quietly(model: str, batch: str | None, **options: Any) -> tuple[ReportData, Exam]:
+    """The report of one case and its exam; a spinner on a terminal's stderr, nothing on stdout."""
+    from lossdoctor.cli.running import quietly
+    from lossdoctor.doctor import examine_with_exam
 
-    if not sys.stderr.isatty():
-        with captured_output(), uncollected():
-            return examine(model, batch, **options)  # type: ignore[arg-type]
-    from rich.console import Console
+    with quietly() as progress:
+        return examine_with_exam(model, batch, progress=progress, **options)
 
-    with captured_output(), uncollected(), Console(stderr=True).status("reading the model and the batch") as status:
-        return examine(model, batch, progress=status.update, **options)  # type: ignore[arg-type]
+
+def _write_patch(exam: Exam, path: Path) -> None:
+    from lossdoctor.cli.running import patch_of, quietly
+    from lossdoctor.doctor import plan_repairs
+    from lossdoctor.files import write_text
+
+    with quietly("trying the repairs"):
+        written = patch_of(plan_repairs(exam))
+    if written is None:
+        typer.echo(
+            f"lossdoctor: {path} was not written: there is nothing to repair, or nothing that can be repaired unattended.",
+            err=True,
+        )
+    else:
+        write_text(path, written.text)
 
 
 def _write(report: ReportData, format: Format, output: Path | None, *, verbose: bool, quiet: bool) -> None:

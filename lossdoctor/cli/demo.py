@@ -33,6 +33,6 @@ def demo() -> None:
         console = Console(highlight=False)
         typer.echo(_BEFORE)
         with as_file(files("lossdoctor") / "demo") as folder:
-            report = examine_quietly(str(folder / "model.keras"), str(folder / "batch.npz"))
+            report, _ = examine_quietly(str(folder / "model.keras"), str(folder / "batch.npz"))
         text.render(report, console)
         typer.echo(_AFTER)

@@ -42,21 +42,18 @@ def fix(
                 "fix asks questions and needs a terminal; use `lossdoctor patch` to write the repairs unattended, "
                 "or --yes to take the safe ones.",
             )
+        from lossdoctor.cli.running import opened
+
+        options = {
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "objects": tuple(objects or ()),
+            "unsafe": unsafe,
+            "forward": forward,
+        }
+        sitting = opened(model, batch, options)
         from lossdoctor.cli.fixing import Targets, run
 
-        left = run(
-            model,
-            batch,
-            Targets(patch, write_model, write_batch, source),
-            yes=yes,
-            options={
-                "loss": loss,
-                "loss_weights": loss_weights,
-                "metrics": metrics,
-                "objects": tuple(objects or ()),
-                "unsafe": unsafe,
-                "forward": forward,
-            },
-        )
-        if left:
+        if run(sitting, batch, Targets(patch, write_model, write_batch, source), yes=yes):
             raise Stop(FOUND)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +42,9 @@ class Quit(Exception):
     """The person left; nothing is written."""
 
 
-def run(model: str, batch: str, targets: Targets, *, yes: bool, options: Mapping[str, Any]) -> bool:
+def run(sitting: Session, batch: str, targets: Targets, *, yes: bool) -> bool:
     """One sitting over a case. Returns True where errors are left."""
     console = Console(highlight=False)
-    sitting = _opened(model, batch, options)
     _say_pairing(console, sitting.state, "As it is")
     if not sitting.open:
         console.print("Nothing is wrong.", style="bold green")
@@ -79,19 +77,6 @@ def run(model: str, batch: str, targets: Targets, *, yes: bool, options: Mapping
     return any(f.severity == "error" for f in left)
 
 
-def _opened(model: str, batch: str, options: Mapping[str, Any]) -> Session:
-    from lossdoctor.case.load import load_case
-    from lossdoctor.doctor import examined, state_of
-    from lossdoctor.exam.observe import examine
-
-    with quietly() as progress:
-        case = load_case(model, batch, **options)
-        progress("running Keras on a stand-in")
-        exam = examine(case)
-        progress("trying the repairs")
-        return sittings.open_session(state_of(exam), examined)
-
-
 def _ask_all(console: Console, sitting: Session) -> Session:
     """Findings one at a time, until none is open or the person is done."""
     while sitting.open:
@@ -117,7 +102,7 @@ def _choose(console: Console, sitting: Session, finding: Finding) -> Any:
     for fix in finding.fixes:
         if not fix.edits:
             console.print(Text.assemble(("  by hand ", "dim"), fix.title, (f" (yours to decide: {fix.why})", "dim")))
-    choices = [questionary.Choice(_line(fix), value=i) for i, fix in enumerate(offered)]
+    choices = [questionary.Choice(_title(fix), value=i, description=_proof(fix)) for i, fix in enumerate(offered)]
     choices.append(questionary.Choice("leave this one", value=_SKIP))
     if sitting.steps:
         choices.append(questionary.Choice("undo the last repair", value=_UNDO))
@@ -131,10 +116,12 @@ def _choose(console: Console, sitting: Session, finding: Finding) -> Any:
     return offered[answer] if isinstance(answer, int) else answer
 
 
-def _line(fix: Fix) -> str:
-    grade = "" if fix.grade == "safe" else ", changes numbers"
-    proof = fix.effect if fix.verified else f"a first step: {fix.effect}"
-    return f"{fix.title}{grade} [{proof}]"
+def _title(fix: Fix) -> str:
+    return fix.title if fix.grade == "safe" else f"{fix.title} (changes numbers)"
+
+
+def _proof(fix: Fix) -> str:
+    return f"tried: {fix.effect}" if fix.verified else f"a first step: {fix.effect}"
 
 
 def _taken(console: Console, sitting: Session, finding: Finding, fix: Fix) -> Session:
@@ -243,7 +230,9 @@ def _write(console: Console, sitting: Session, targets: Targets, batch: str, *, 
         patch = patch_of(sitting.plan)
         if patch is not None and _may_write(targets.patch, yes):
             write_text(targets.patch, patch.text)
-            console.print(f"Wrote {targets.patch}: import compile_model and adapt_batch from it.")
+            names = [line[4:].partition("(")[0] for line in patch.text.splitlines() if line.startswith("def adapt_")]
+            names += ["compile_model"] if "def compile_model(" in patch.text else []
+            console.print(f"Wrote {targets.patch}: import {' and '.join(names)} from it.")
     if targets.model is not None and _may_write(targets.model, yes):
         from lossdoctor.fixes.writing import write_model
 

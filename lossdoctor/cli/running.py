@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lossdoctor.facts import Exam
     from lossdoctor.fixes.patch import Patch
     from lossdoctor.fixes.plan import Plan
-    from lossdoctor.types import ReportData
+    from lossdoctor.fixes.session import Session
 
 
 @contextmanager
@@ -31,26 +31,35 @@ def quietly(first: str = "reading the model and the batch") -> Iterator[Callable
         yield status.update
 
 
-def examined(model: str, batch: str | None, **options: Any) -> tuple[ReportData, Exam]:
-    """The report of one case, and its exam."""
-    from lossdoctor.doctor import examine_with_exam
-
-    with quietly() as progress:
-        return examine_with_exam(model, batch, progress=progress, **options)
-
-
 def planned(model: str, batch: str, *, grades: tuple[str, ...] = ("safe", "review"), **options: Any) -> Plan:
     """The plan of least change for one case."""
-    from lossdoctor.case.load import load_case
     from lossdoctor.doctor import plan_repairs
-    from lossdoctor.exam.observe import examine
 
     with quietly() as progress:
-        case = load_case(model, batch, **options)
-        progress("running Keras on a stand-in")
-        exam = examine(case)
+        exam = _exam(model, batch, options, progress)
         progress("trying the repairs")
         return plan_repairs(exam, grades)
+
+
+def opened(model: str, batch: str, options: Mapping[str, Any]) -> Session:
+    """A sitting over one case, with its repairs tried."""
+    with quietly() as progress:
+        exam = _exam(model, batch, options, progress)
+        progress("trying the repairs")
+        from lossdoctor.doctor import examined, state_of
+        from lossdoctor.fixes.session import open_session
+
+        return open_session(state_of(exam), examined)
+
+
+def _exam(model: str, batch: str, options: Mapping[str, Any], progress: Callable[[str], None]) -> Exam:
+    from lossdoctor.case.load import load_case
+
+    case = load_case(model, batch, **options)
+    from lossdoctor.exam.observe import examine  # imports Keras, which load_case has done quietly
+
+    progress("running Keras on a stand-in")
+    return examine(case)
 
 
 def patch_of(plan: Plan) -> Patch | None:

@@ -33,7 +33,8 @@ def write_patch(plan: Plan) -> Patch | None:
     if not plan.steps:
         return None
     needs = Needs()
-    parts = [_model(plan, needs), _compile(plan, needs), _batch(plan)]
+    told: set[str] = set()
+    parts = [_model(plan, told), _compile(plan, needs, told), _batch(plan, told)]
     parts = [part for part in parts if part]
     body = "\n\n\n".join([*needs.copied.values(), *needs.definitions.values(), *parts])
     imports = _imports(body, needs)
@@ -50,7 +51,8 @@ def formatted(text: str) -> str:
 
 def _head(plan: Plan) -> str:
     case = plan.start.case
-    lines = [f'"""Repairs for {_line(case.model.source)} with {_line(case.batch.source)}, found by lossdoctor.', ""]
+    lines = ['"""Repairs found by lossdoctor.', ""]
+    lines += [f"Model: {_line(case.model.source)}", f"Batch: {_line(case.batch.source)}", ""]
     lines += textwrap.wrap(f"{_capital(plan.effect)}.", _WIDTH) if plan.effect else []
     if plan.left:
         lines += ["", "Left for you to decide:"]
@@ -82,26 +84,29 @@ def _imports(body: str, needs: Needs) -> list[str]:
     return [*plain, *keras_like, *([""] if own and (plain or keras_like) else []), *own]
 
 
-def _comment(steps: Sequence[Step]) -> str:
-    """Which rules, and what the repair was called."""
-    lines = dict.fromkeys(
-        f"# {s.finding.code} {s.finding.name}: {_line(s.fix.title)}{' (changes numbers)' if s.fix.grade == 'review' else ''}"
-        for s in steps
-    )
-    return "\n".join(f"    {line}" for line in lines)
+def _comment(steps: Sequence[Step], told: set[str]) -> list[str]:
+    """Which rules, and what the repair was called (the first time)."""
+    lines: list[str] = []
+    for step in steps:
+        head = f"{step.finding.code} {step.finding.name}"
+        title = f"{_line(step.fix.title)}{' (changes numbers)' if step.fix.grade == 'review' else ''}"
+        text = head if step.fix.title in told else f"{head}: {title}"
+        told.add(step.fix.title)
+        lines += textwrap.wrap(text, _WIDTH, initial_indent="    # ", subsequent_indent="    # ")
+    return list(dict.fromkeys(lines))
 
 
-def _model(plan: Plan, needs: Needs) -> str:
+def _model(plan: Plan, told: set[str]) -> str:
     """`adapt_model`, where outputs are put into other containers or leave through another activation."""
     lines: list[str] = []
     for step in plan.steps:
         case = step.before.case
         for edit in step.fix.edits:
             if isinstance(edit, ActivationEdit):
-                lines += [_comment([step]), f"    {activation_code(case, edit.output, edit.activation)}"]
+                lines += [*_comment([step], told), f"    {activation_code(case, edit.output, edit.activation)}"]
             elif isinstance(edit, OutputsEdit):
                 lines += [
-                    _comment([step]),
+                    *_comment([step], told),
                     f"    adapted = keras.Model(model.inputs, {outputs_code(case, edit.tree)})",
                     *(["    adapted.compile(optimizer=model.optimizer)"] if case.compile.compiled else []),
                     *(["    adapted.loss = model.loss"] if _kept(plan) else []),
@@ -117,7 +122,7 @@ def _kept(plan: Plan) -> bool:
     return needs.kept
 
 
-def _compile(plan: Plan, needs: Needs) -> str:
+def _compile(plan: Plan, needs: Needs, told: set[str]) -> str:
     """`compile_model`, where an argument changed, or the model has to be compiled again because it changed."""
     kinds = (CompileEdit, OutputsEdit, ActivationEdit)
     steps = [s for s in plan.steps if any(isinstance(e, kinds) for e in s.fix.edits)]
@@ -134,11 +139,11 @@ def _compile(plan: Plan, needs: Needs) -> str:
             arguments.append(f"{name}=[]")  # None would keep those that were compiled before (`trainer.py: compile`)
     arguments += [f"{name}={literal(value)}" for name, value in case.compile.others.items()]
     lines = [f"        {a}," for a in arguments]
-    comment = _comment([s for s in steps if any(isinstance(e, CompileEdit) for e in s.fix.edits)])
+    comment = _comment([s for s in steps if any(isinstance(e, CompileEdit) for e in s.fix.edits)], told)
     return "\n".join(
         [
             "def compile_model(model):",
-            *([comment] if comment else []),
+            *comment,
             "    model.compile(",
             *lines,
             "    )",
@@ -159,13 +164,13 @@ def _argument(case: Case, start: Case, name: str, needs: Needs) -> str:
     return tree_code(value, leaf_code)
 
 
-def _batch(plan: Plan) -> str:
+def _batch(plan: Plan, told: set[str]) -> str:
     """`adapt_batch`, where x, y or the weights are given otherwise."""
     lines: list[str] = []
     for step in plan.steps:
         codes = [f"    {edit.code}" for edit in step.fix.edits if isinstance(edit, BatchEdit)]
         if codes:
-            lines += [_comment([step]), *codes]
+            lines += [*_comment([step], told), *codes]
     if not lines:
         return ""
     return "\n".join(["def adapt_batch(x, y, sample_weight=None):", *lines, "    return x, y, sample_weight"])

@@ -145,7 +145,7 @@ def effect(before: State, after: State) -> str:
         elif was is not None and not close(old.loss or 0.0, new.loss):
             said.append(f"total loss on this batch {was} -> {new.loss:.4g}")
         else:
-            said.append(f"total loss on this batch stays {new.loss:.4g}")
+            said.append(f"total loss on this batch stays {new.loss:.4g}{_gradients(before, after)}")
     elif new.status == "raises":
         said.append("fit raises")
     origin = provenance(before.case.batch, after.case.batch)
@@ -155,6 +155,17 @@ def effect(before: State, after: State) -> str:
         if output in was_target and was_target[output] != source and (target in origin):
             said.append(f"{output} now trains on {source}")
     return "; ".join(said[:6])
+
+
+def _gradients(before: State, after: State) -> str:
+    """Where the loss is the same and the gradient is not: "; the gradient at y_pred 3.2 -> 0.1"."""
+    old = {g.output: g.norm for g in before.exam.fit.gradients}
+    changed = [
+        f"the gradient at {g.output} {old[g.output]:.4g} -> {g.norm:.4g}"
+        for g in after.exam.fit.gradients
+        if g.output in old and not close(old[g.output], g.norm)
+    ]
+    return "".join(f"; {text}" for text in changed[:4])
 
 
 def _targets(state: State) -> Mapping[str, str]:

@@ -105,24 +105,21 @@ def _finding(exam: Exam, where: list[str], saw: str, rows: dict[str, int | None]
 
 
 def _column(exam: Exam, path: str) -> Fix:
-    """A plain number, given once for each sample."""
-    numbers = [
-        p for p, leaf in trees.leaves("y", exam.case.batch.y) if leaf is not None and shared.rows_of(leaf) is None
-    ]
-    if not path.startswith("y") or len(numbers) != shared.count(exam.case.batch.y):
-        return repairs.by_hand(
-            "give one value for each sample", "batch", "what the other samples' values are is not in the batch"
-        )
-    rows = exam.case.rows
-    tree = exam.case.batch.y
-    code = "y" if trees.is_leaf(tree) else ""
-    for leaf in numbers:
-        code = f'np.full(({rows}, 1), {leaf}, dtype="float32")' if trees.is_leaf(tree) else code
-    if not trees.is_leaf(tree):
-        body = trees.pack(tree, [f'np.full(({rows}, 1), {leaf}, dtype="float32")' for leaf in numbers])
-        code = shared.tree_code(body, lambda leaf: leaf) if not isinstance(body, tuple) else ""
-    if not code:
-        return repairs.by_hand("give one value for each sample", "batch", "a tuple of numbers may mean anything")
+    """A plain number, given once for each sample, in its output's shape."""
+    y, outputs = exam.case.batch.y, trees.values(exam.case.model.outputs)
+    numbers = [p for p, leaf in trees.leaves("y", y) if leaf is not None and shared.rows_of(leaf) is None]
+    if not path.startswith("y") or len(numbers) != shared.count(y) or len(outputs) != len(numbers):
+        why = "what the other samples' values are is not in the batch"
+        return repairs.by_hand("give one value for each sample", "batch", why)
+    x = trees.leaves("x", exam.case.batch.x)
+    rows = f"len({x[0][0]})" if x and isinstance(x[0][1], ArrayRef) else str(exam.case.rows)
+
+    def full(leaf: str, shape: tuple[int | None, ...]) -> str:
+        dims = ", ".join([rows, *map(str, shape[1:])])
+        return f'np.full(({dims}{"," * (len(shape) == 1)}), {leaf}, dtype="float32")'
+
+    full_of = {leaf: full(leaf, spec.shape) for leaf, spec in zip(numbers, outputs, strict=True)}
+    code = shared.tree_code(y, lambda leaf: full_of[leaf], "y")
     return repairs.statement("use the number for every sample", f"y = {code}", "review")
 
 
