@@ -121,9 +121,19 @@ def _name(tensor: Any) -> str | None:
 
 
 def activation_layers(model: Any, tensors: tuple[Any, ...]) -> tuple[str | None, ...]:
-    """The name of the model's own layer whose attribute `activation` each output leaves through, None where there is none."""
-    own = {id(layer): layer.name for layer in model.layers} if graph(model) is not None else {}
+    """Code of the model's own layer whose attribute `activation` each output leaves through, None where there is none.
+
+    ``get_layer('scores')``, or ``layers[-1]`` where Keras made up the name: those are numbered anew in every process.
+    """
+    layers = model.layers if graph(model) is not None else []
+    own = {id(layer): _layer_code(layer, i - len(layers)) for i, layer in enumerate(layers)}
     return tuple(_activation_layer(tensor, own) for tensor in tensors)
+
+
+def _layer_code(layer: Any, place: int) -> str:
+    made_up = keras.src.utils.naming.to_snake_case(type(layer).__name__)
+    numbered = layer.name == made_up or layer.name.rpartition("_")[0] == made_up
+    return f"layers[{place}]" if numbered else f"get_layer({layer.name!r})"
 
 
 def _activation_layer(tensor: Any, own: dict[int, str]) -> str | None:

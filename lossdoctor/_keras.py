@@ -108,10 +108,11 @@ def constructor_arguments(thing: Any) -> dict[str, Any]:
 
 def _is_default(cls: Any, key: str, default: Any, value: Any) -> bool:
     if key == "name":
-        # A name that is not given is made from the class (`auto_name`), with a number for a second object.
-        made = keras.src.utils.naming.to_snake_case(cls.__name__)
-        given = str(value)
-        return value is None or default == value or given == made or given.rsplit("_", 1)[0] == made
+        # A name that is not given is made from the class (`auto_name`); a second loss of the class gets a number. A
+        # metric's name is what the log shows, so it is kept.
+        made, given = keras.src.utils.naming.to_snake_case(cls.__name__), str(value)
+        numbered = issubclass(cls, keras.losses.Loss) and given.rpartition("_")[0] == made
+        return value is None or default == value or given == made or numbered
     return bool(default is not inspect.Parameter.empty and type(default) is type(value) and default == value)
 
 

@@ -158,7 +158,7 @@ class ModelSpec:
     `InputSpec` leaves, or is None where the model declares no `keras.Input` (subclassed models).
     `tails`, `activation_layers`, `activations` (the name of the function each output leaves through, "linear" for none,
     None where the graph does not show it) and `masks` have one entry an output leaf in Keras's flat order (dict keys sorted).
-    `activation_layers` names the layers of the model whose attribute `activation` that is (None where there is no such layer).
+    `activation_layers` is the code of the layers of the model whose attribute `activation` that is, ``get_layer('scores')`` (None where there is none).
     `predictions` holds arrays where the caller gave them or the model made them; `behind` then has, an output leaf, the
     values in front of its activation where Keras's losses look at those (else None). `call_error` is what the model's own
     symbolic call on the batch's x raised ("ValueError: ..."); the outputs are then those of the

@@ -242,8 +242,8 @@ def _write(console: Console, sitting: Session, targets: Targets, batch: str, *, 
     if targets.batch is not None and _may_write(targets.batch, yes):
         from lossdoctor.fixes.writing import write_batch
 
-        names = _names(sitting)
-        rows = write_batch(sitting.start.case.batch, targets.batch, sitting.edits, names)
+        known = _names(sitting)
+        rows = write_batch(sitting.start.case.batch, targets.batch, sitting.edits, known)
         console.print(f"Wrote {targets.batch}: {rows} rows.")
     if targets.source is not None:
         _write_source(console, sitting, targets.source, yes=yes)

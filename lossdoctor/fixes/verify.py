@@ -112,7 +112,7 @@ def activation_code(case: Case, output: str, activation: str) -> str:
     flat = [path for path, _ in trees.leaves("y_pred", case.model.outputs)]
     i = flat.index(output)
     layer = case.model.activation_layers[i] if i < len(case.model.activation_layers) else None
-    return "" if layer is None else f'model.get_layer("{layer}").activation = keras.activations.{activation}'
+    return "" if layer is None else f"model.{layer}.activation = keras.activations.{activation}"
 
 
 def outputs_code(case: Case, tree: object) -> str:

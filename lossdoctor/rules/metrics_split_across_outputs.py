@@ -76,14 +76,17 @@ def _named(exam: Exam, reached: list[MetricCall] | None) -> Fix:
     title = "name the outputs in metrics"
     outputs, metrics = exam.case.model.outputs, exam.case.compile.metrics
     given = list(repairs.present(exam, "metrics"))
-    names = list(outputs) if isinstance(outputs, dict) else list(exam.case.model.output_names or ())
-    if len(names) != shared.count(outputs) or len(set(names)) != len(names):
-        return repairs.by_hand(title, "compile", "the outputs have no names of their own")
+    many = shared.count(outputs)
     if reached is None and all(trees.is_leaf(m) for m in metrics):
-        return repairs.compile_argument(title, "metrics", dict.fromkeys(names, given), "review")
-    if len(given) == len(names):
-        tree = {name: value if isinstance(value, list) else [value] for name, value in zip(names, given, strict=True)}
-        return repairs.compile_argument(title, "metrics", tree, "review")
+        each = [given] * many
+    elif len(given) == many:
+        each = [value if isinstance(value, list) else [value] for value in given]
+    else:
+        return repairs.by_hand(title, "compile", "which metric is for which output is not written")
+    if isinstance(outputs, dict) and all(trees.is_leaf(v) for v in outputs.values()):
+        return repairs.compile_argument(title, "metrics", dict(zip(outputs, each, strict=True)), "review")
+    if not isinstance(outputs, dict):
+        return repairs.compile_argument("give each output a list of its own", "metrics", each, "review")
     return repairs.by_hand(title, "compile", "which metric is for which output is not written")
 
 
