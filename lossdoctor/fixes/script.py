@@ -79,8 +79,9 @@ class Script:
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Where a node starts and ends, with the parentheses around it."""
         at = self._metadata[ByteSpanPositionProvider][node]
-        before = "".join(self.code(p) for p in getattr(node, "lpar", ()))
-        after = "".join(self.code(p) for p in getattr(node, "rpar", ()))
+        outer = node if isinstance(node, cst.BaseExpression) else cst.Name("_")
+        before = "".join(self.code(p) for p in outer.lpar)
+        after = "".join(self.code(p) for p in outer.rpar)
         return at.start - len(before.encode()), at.start + at.length + len(after.encode())
 
     def line(self, node: cst.CSTNode) -> int:

@@ -162,7 +162,9 @@ class Targets:
             return False
         if last.target is None and statements.already(last, value):
             return True
-        return re.search(r"_adapted(_\d+)?$", node.value) is not None and (last.target is not None or statements.matches(last.value, value))
+        return re.search(r"_adapted(_\d+)?$", node.value) is not None and (
+            last.target is not None or statements.matches(last.value, value)
+        )
 
     def _role(self, role: str, node: cst.BaseExpression, changes: list[Change], place: Place, where: str) -> None:
         """One role whose changes read nothing else."""
@@ -174,7 +176,12 @@ class Targets:
         if literal and self._literal(role, node, changes):
             return
         folded = statements.fold(changes, {role: node})
-        if folded is not None and not literal and not has_comment(node) and not statements.repeats(folded[role], [node]):
+        if (
+            folded is not None
+            and not literal
+            and not has_comment(node)
+            and not statements.repeats(folded[role], [node])
+        ):
             self._put(node, folded[role])
             return
         self._temporary(role, node, changes, place, where)

@@ -68,7 +68,9 @@ SCRIPTS = {
         SWAPPED,
     ),
     "literal with an annotation": Script(
-        "y_train: list[np.ndarray] = [z, a]\nmodel = heads()\n" + DICT_LOSS + "history = model.fit(x_train, y_train, verbose=0)\n",
+        "y_train: list[np.ndarray] = [z, a]\nmodel = heads()\n"
+        + DICT_LOSS
+        + "history = model.fit(x_train, y_train, verbose=0)\n",
         NAMED,
         SWAPPED,
     ),
@@ -106,7 +108,9 @@ SCRIPTS = {
         SWAPPED,
     ),
     "a call gives the targets": Script(
-        "def load():\n    return [z, a]\n\n\nmodel = heads()\n" + DICT_LOSS + "history = model.fit(x_train, load(), verbose=0)\n",
+        "def load():\n    return [z, a]\n\n\nmodel = heads()\n"
+        + DICT_LOSS
+        + "history = model.fit(x_train, load(), verbose=0)\n",
         NAMED,
         SWAPPED,
     ),
@@ -179,7 +183,9 @@ SCRIPTS = {
         SWAPPED,
     ),
     "on one line with the rest": Script(
-        "model = heads()\n" + DICT_LOSS + "t = list((z, a)); history = model.fit(x_train, t, verbose=0)\n", NAMED, SWAPPED
+        "model = heads()\n" + DICT_LOSS + "t = list((z, a)); history = model.fit(x_train, t, verbose=0)\n",
+        NAMED,
+        SWAPPED,
     ),
     "in a one-line if": Script(
         "model = heads()\n" + DICT_LOSS + "t = list((z, a))\nif True: history = model.fit(x_train, t, verbose=0)\n",
@@ -213,7 +219,9 @@ SCRIPTS = {
         9.0 + 3.0,
     ),
     "two statements": Script(
-        "def load():\n    return [z + 1, a]\n\n\nmodel = heads()\n" + DICT_LOSS + "history = model.fit(x_train, load(), verbose=0)\n",
+        "def load():\n    return [z + 1, a]\n\n\nmodel = heads()\n"
+        + DICT_LOSS
+        + "history = model.fit(x_train, load(), verbose=0)\n",
         SourceEdit({}, (BY_NAME, "y['z'] = y['z'] - 1")),
         9.0 + 3.0,
     ),
