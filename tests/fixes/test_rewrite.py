@@ -239,6 +239,22 @@ DATA = {
         "y = one()\nm.compile(loss='mse')\nm.fit(x, y)\ny = two()\nm.fit(x, y)",
         "y = one()\nm.compile(loss='mse')\ny_adapted = {'z': y[0], 'a': y[1]}\nm.fit(x, y_adapted)\ny = two()\ny_adapted = {'z': y[0], 'a': y[1]}\nm.fit(x, y_adapted)",
     ),
+    "assigned in two steps": (
+        "y = load()\ny = list(y)\nm.compile(loss='mse')\nm.fit(x, y)\nm.evaluate(x, y)",
+        "y = load()\ny = list(y)\nm.compile(loss='mse')\ny_adapted = {'z': y[0], 'a': y[1]}\nm.fit(x, y_adapted)\nm.evaluate(x, y_adapted)",
+    ),
+    "an argument": (
+        "def f(y):\n    m.compile(loss='mse')\n    m.fit(x, y)\n    m.evaluate(x, y)",
+        "def f(y):\n    m.compile(loss='mse')\n    y_adapted = {'z': y[0], 'a': y[1]}\n    m.fit(x, y_adapted)\n    m.evaluate(x, y_adapted)",
+    ),
+    "a name from an import": (
+        "from data import y\nm.compile(loss='mse')\nm.fit(x, y)\nm.evaluate(x, y)",
+        "from data import y\nm.compile(loss='mse')\ny_adapted = {'z': y[0], 'a': y[1]}\nm.fit(x, y_adapted)\nm.evaluate(x, y_adapted)",
+    ),
+    "a builtin": (
+        "m.compile(loss='mse')\nm.fit(x, input)",
+        "m.compile(loss='mse')\ninput_adapted = {'z': input[0], 'a': input[1]}\nm.fit(x, input_adapted)",
+    ),
     "a type": (
         "y: list = load()\nm.compile(loss='mse')\nm.fit(x, y)",
         "y: list = load()\nm.compile(loss='mse')\ny_adapted = {'z': y[0], 'a': y[1]}\nm.fit(x, y_adapted)",
@@ -302,6 +318,11 @@ NOTED = {
         "m.compile(loss='mse')\nm.fit(x, {'z': z, 'a': a}, validation_data=val)\n",
         "validation_data=val in line 2 was left as it is; its targets need the same: y = {'z': y[0], 'a': y[1]}",
     ),
+    "a literal of another form": (
+        "m.compile(loss='mse')\nm.fit(x, [z])\nm.evaluate(x, {'b': b})\n",
+        "y=[z] in line 2 has not the form that was examined; it was left as it is.",
+        "y={'b': b} in line 3 has not the form that was examined; it was left as it is.",
+    ),
     "no fit": ("m.compile(loss='mse')\n", "No call of fit was found; before it do: y = {'z': y[0], 'a': y[1]}"),
     "a call in a lambda": (
         "m.compile(loss='mse')\nf = lambda: m.fit(x, load())\n",
@@ -316,8 +337,8 @@ NOTED = {
 
 @pytest.mark.parametrize("name", NOTED)
 def test_what_cannot_be_placed_is_said(name: str) -> None:
-    source, said = NOTED[name]
-    assert rewrite(source, NAMED) == Rewritten(source, (said,))
+    source, *said = NOTED[name]
+    assert rewrite(source, NAMED) == Rewritten(source, tuple(said))
 
 
 def test_statements_that_cannot_be_worked_out_are_said() -> None:
