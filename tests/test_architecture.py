@@ -70,7 +70,7 @@ def test_modules_are_of_a_size_to_hold_one_idea() -> None:
     assert {p.name: n for p in MODULES if (n := len(p.read_text(encoding="utf-8").splitlines())) > 450} == {}
 
 
-HEAVY = ("keras", "tensorflow", "jax", "numpy", "optree")
+HEAVY = ("keras", "tensorflow", "jax", "numpy", "optree", "libcst")
 
 
 @pytest.mark.parametrize(

@@ -53,19 +53,16 @@ def candidates(script: Script) -> list[cst.Call]:
     strong: list[cst.Call] = []
     weak: list[cst.Call] = []
 
-    class Calls(cst.CSTVisitor):
-        def visit_Call(self, node: cst.Call) -> None:
-            if not (isinstance(node.func, cst.Attribute) and node.func.attr.value == "compile"):
-                return
-            if not isinstance(node.func.value, cst.Name | cst.Attribute) or _is_module(script, node.func.value):
-                return
-            keywords = {a.keyword.value for a in node.args if a.keyword is not None}
-            if keywords & ARGUMENTS.keys():
-                strong.append(node)
-            elif not keywords:
-                weak.append(node)
-
-    script.module.visit(Calls())
+    for call in script.calls:
+        if not (isinstance(call.func, cst.Attribute) and call.func.attr.value == "compile"):
+            continue
+        if not isinstance(call.func.value, cst.Name | cst.Attribute) or _is_module(script, call.func.value):
+            continue
+        keywords = {a.keyword.value for a in call.args if a.keyword is not None}
+        if keywords & ARGUMENTS.keys():
+            strong.append(call)
+        elif not keywords:
+            weak.append(call)
     return strong or weak
 
 

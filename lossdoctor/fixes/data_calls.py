@@ -40,14 +40,7 @@ def arguments(call: cst.Call, places: Mapping[str, int]) -> dict[str, cst.BaseEx
 
 def find_calls(script: Script, compiled: list[cst.Call], others: list[cst.Call]) -> list[cst.Call]:
     """The calls that give data to the compiled model, in the order written. `others` compile other models."""
-    calls: list[cst.Call] = []
-
-    class Calls(cst.CSTVisitor):
-        def visit_Call(self, node: cst.Call) -> None:
-            if isinstance(node.func, cst.Attribute) and node.func.attr.value in METHODS and node.args:
-                calls.append(node)
-
-    script.module.visit(Calls())
+    calls = [c for c in script.calls if isinstance(c.func, cst.Attribute) and c.func.attr.value in METHODS and c.args]
     if not compiled:
         kept = [c for c in calls if _looks_like_keras(c)]
         return [c for c in calls if receiver(script, c) in {receiver(script, k) for k in kept}]

@@ -51,7 +51,7 @@ class _Renaming(cst.CSTTransformer):
 def clashes(script: Script, definitions: Sequence[tuple[str, str]]) -> dict[str, str]:
     """New names for definitions whose name the script uses for something else."""
     held = dict(_top_level(script))
-    taken = script.names()
+    taken = script.names
     found = {}
     for name, code in definitions:
         count, new = 2, name

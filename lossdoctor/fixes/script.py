@@ -51,7 +51,10 @@ class Place:
 
 @dataclass(eq=False)
 class Script:
-    """A parsed script, its metadata, and the splices made so far. Offsets are bytes of the UTF-8 source."""
+    """A parsed script, its metadata, and the splices made so far. Offsets are bytes of the UTF-8 source.
+
+    `quote` is the quote that most strings have, `calls` all calls in the order written, `names` every name used.
+    """
 
     source: str
     path: str
@@ -60,6 +63,8 @@ class Script:
     _metadata: Any
     quote: str
     newline: str
+    calls: Sequence[cst.Call]
+    names: frozenset[str]
     splices: list[Splice] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -79,8 +84,9 @@ class Script:
     def span(self, node: cst.CSTNode) -> tuple[int, int]:
         """Where a node starts and ends, with the parentheses around it."""
         at = self._metadata[ByteSpanPositionProvider][node]
-        before = "".join(self.code(p) for p in getattr(node, "lpar", ()))
-        after = "".join(self.code(p) for p in getattr(node, "rpar", ()))
+        outer = node if isinstance(node, cst.BaseExpression) else cst.Name("_")
+        before = "".join(self.code(p) for p in outer.lpar)
+        after = "".join(self.code(p) for p in outer.rpar)
         return at.start - len(before.encode()), at.start + at.length + len(after.encode())
 
     def line(self, node: cst.CSTNode) -> int:
@@ -196,21 +202,10 @@ class Script:
         held = {id(node), *(id(p) for p in self.parents(node))}
         return next(i for i, statement in enumerate(self.module.body) if id(statement) in held)
 
-    def names(self) -> set[str]:
-        """Every name in the script."""
-        seen: set[str] = set()
-
-        class Names(cst.CSTVisitor):
-            def visit_Name(self, node: cst.Name) -> None:
-                seen.add(node.value)
-
-        self.module.visit(Names())
-        return seen
-
     def literal_binding(self, name: cst.Name) -> tuple[Assignment, cst.BaseExpression] | None:
         """The one plain assignment of a name in its own scope before its use, and the value assigned."""
         found = self.assignments(name)
-        if len(found) != 1 or not isinstance(found[0], Assignment) or isinstance(found[0], ImportAssignment):
+        if len(found) != 1 or isinstance(found[0], ImportAssignment):
             return None
         node = found[0].node
         statement = next((p for p in self.parents(node) if isinstance(p, cst.BaseSmallStatement)), None)
@@ -224,10 +219,10 @@ class Script:
             return None
         return found[0], value
 
-    def assignments(self, name: cst.Name) -> list[Any]:
+    def assignments(self, name: cst.Name) -> list[Assignment]:
         """What a name may be bound by, where it is used."""
         scope = self.scope(name)
-        return list(scope[name.value]) if scope is not None else []
+        return [a for a in scope[name.value] if isinstance(a, Assignment)] if scope is not None else []
 
     def references(self, name: cst.Name) -> list[cst.CSTNode]:
         """Every place that reads what `name` reads."""
@@ -261,6 +256,8 @@ def read(source: str, path: str) -> Script:
             {ByteSpanPositionProvider, ScopeProvider, ParentNodeProvider, PositionProvider}
         )
         kept = module.code == source
+        seen = _Survey()
+        module.visit(seen)
     except SyntaxError as error:
         raise CaseError(
             f"{path}, line {error.lineno}, is not valid Python ({error.msg}){_magic(error.text)}; correct it first."
@@ -271,24 +268,41 @@ def read(source: str, path: str) -> Script:
         raise CaseError(f"{path} cannot be read as Python ({error}); edit it by hand.") from error
     if not kept:
         raise CaseError(f"{path} cannot be rewritten without changing other lines; edit it by hand.")
-    return Script(source, path, module, source.encode(), metadata, _quote(module), module.default_newline)
+    quote = "'" if seen.quotes["'"] > seen.quotes['"'] else '"'
+    return Script(
+        source,
+        path,
+        module,
+        source.encode(),
+        metadata,
+        quote,
+        module.default_newline,
+        seen.calls,
+        frozenset(seen.names),
+    )
 
 
 def _magic(line: str | None) -> str:
     return ", a notebook command" if line and line.lstrip()[:1] in ("%", "!") else ""
 
 
-def _quote(module: cst.Module) -> str:
-    """The quote that most strings of the script are written with."""
-    counts = {'"': 0, "'": 0}
+class _Survey(cst.CSTVisitor):
+    """What is asked of a whole script, in one walk."""
 
-    class Strings(cst.CSTVisitor):
-        def visit_SimpleString(self, node: cst.SimpleString) -> None:
-            if len(node.quote) == 1:
-                counts[node.quote] += 1
+    def __init__(self) -> None:
+        self.calls: list[cst.Call] = []
+        self.names: set[str] = set()
+        self.quotes = {'"': 0, "'": 0}
 
-    module.visit(Strings())
-    return "'" if counts["'"] > counts['"'] else '"'
+    def visit_Call(self, node: cst.Call) -> None:
+        self.calls.append(node)
+
+    def visit_Name(self, node: cst.Name) -> None:
+        self.names.add(node.value)
+
+    def visit_SimpleString(self, node: cst.SimpleString) -> None:
+        if len(node.quote) == 1:
+            self.quotes[node.quote] += 1
 
 
 def _is_elif(block: cst.CSTNode) -> bool:

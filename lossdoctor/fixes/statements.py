@@ -139,6 +139,13 @@ def already(change: Change, value: cst.BaseExpression) -> bool:
     return again is None or wraps
 
 
+def misses(change: Change, value: cst.BaseExpression) -> bool:
+    """True where the change reads an item that the literal `value` does not have."""
+    worker = _Substitution({change.role: value})
+    change.value.visit(worker)
+    return worker.missed
+
+
 def matches(pattern: cst.CSTNode, node: cst.CSTNode) -> bool:
     """True where `node` is `pattern` with any one expression for each role."""
     bound: dict[str, str] = {}
@@ -219,6 +226,7 @@ class _Substitution(cst.CSTTransformer):
         self.read: list[str] = []
         self.bound: set[str] = set()
         self.failed = False
+        self.missed = False
         self._skipped: set[int] = set()
 
     def visit_Attribute(self, node: cst.Attribute) -> None:
@@ -259,6 +267,7 @@ class _Substitution(cst.CSTTransformer):
             key += len(held)
         if index is None or key not in held:
             self.failed = True
+            self.missed |= index is not None
             return updated_node
         value = held[key]
         if isinstance(value, _ATOMS) or value.lpar:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import libcst as cst
+from libcst.metadata import Assignment
 
 from lossdoctor.fixes import statements
 from lossdoctor.fixes.data_calls import METHODS, arguments, method_of
@@ -43,7 +44,7 @@ class Targets:
 
     def rewrite(self) -> None:
         """Adapt every call's data, in the order written."""
-        self._taken = self.script.names()
+        self._taken = set(self.script.names)
         for call in self.calls:
             self._call(call)
 
@@ -137,8 +138,14 @@ class Targets:
         changes = [
             c for c in self.changes if c.reads <= slots.keys() and (c.role in slots or (missing and c.target is None))
         ]
-        for role in {c.role for c in changes} & slots.keys():
+        for role in sorted({c.role for c in changes} & slots.keys()):
             if self._is_done(role, slots[role], [c for c in changes if c.role == role], place):
+                changes = [c for c in changes if c.role != role]
+            elif statements.misses(next(c for c in changes if c.role == role), slots[role]):
+                code = self.script.code(slots[role]).split(self.script.newline)[0]
+                self.script.notes.append(
+                    f"{role}={code} in {where} has not the form that was examined; it was left as it is."
+                )
                 changes = [c for c in changes if c.role != role]
         roles = [r for r in statements.ROLES if any(c.role == r for c in changes)]
         if all(c.reads <= {c.role} and c.role in slots for c in changes):
@@ -240,14 +247,12 @@ class Targets:
         self._emit([role], {role: name}, {role: name.value}, changes, place)
         return True
 
-    def _fresh_in_loop(self, name: cst.Name, bound: list[object]) -> bool:
+    def _fresh_in_loop(self, name: cst.Name, bound: list[Assignment]) -> bool:
         """True where each turn of the loop binds the name before it is used."""
         script, loop = self.script, self.script.loop(name)
         if len(bound) != 1:
             return False
-        node = getattr(bound[0], "node", None)
-        if not isinstance(node, cst.CSTNode):
-            return False
+        node = bound[0].node
         if isinstance(loop, cst.For) and node in (loop.target, *getattr(loop.target, "children", ())):
             return True
         if isinstance(loop, cst.For) and any(p is loop.target for p in script.parents(node)):
@@ -281,8 +286,12 @@ class Targets:
 
     def _still_holds(self, node: cst.BaseExpression, earlier: _Temporary) -> bool:
         """True where the temporary assigned earlier is the one to use here."""
-        if not isinstance(node, cst.Name) or len(self.script.assignments(node)) != 1:
+        script = self.script
+        if not isinstance(node, cst.Name) or not script.assignments(node):
             return False
+        for bound in script.assignments(node):
+            if bound.scope is script.scope(node) and script.span(bound.node)[0] > earlier.at:
+                return False
         return any(p is earlier.place.block for p in self.script.parents(node))
 
     def _name(self, role: str, node: cst.BaseExpression) -> str:
