@@ -42,6 +42,9 @@ def render(report: ReportData, console: Console, *, verbose: bool = False, quiet
     if not quiet:
         _unchecked(report, console)
         console.print()
+        if any(fix.verified for f in report.findings for fix in f.fixes):
+            _block(console, "`lossdoctor fix` asks which repairs to take, `lossdoctor patch` writes them as Python.", 0)
+            console.print()
         _block(console, _summary(report), 0)
 
 

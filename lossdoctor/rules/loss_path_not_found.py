@@ -55,7 +55,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=(where,),
             evidence={"outputs": list(known), "error": shared.error(exam)},
             fixes=(
-                _renamed(exam, path, key, guess[0]) if guess else _choose(exam, path, key, known),
+                *((_renamed(exam, path, key, guess[0]),) if guess else _choices(exam, path, key, known)),
                 *(
                     ()
                     if guess
@@ -130,15 +130,16 @@ def _renamed(exam: Exam, path: str, old: str, new: str) -> Fix:
     return repairs.compile_argument(title, "loss", tree)
 
 
-def _choose(exam: Exam, path: str, key: str, known: tuple[str, ...]) -> Fix:
-    """A key that is like no output's name: of the outputs without a loss, the first."""
+def _choices(exam: Exam, path: str, key: str, known: tuple[str, ...]) -> tuple[Fix, ...]:
+    """A key that is like no output's name may be any output that has no loss yet."""
     node = dict(repairs.present(exam, "loss")) if path == "loss" else {}
     free = [name for name in known if name not in node]
-    if not free:
-        return repairs.compile_argument(
-            f"leave {key!r} out", "loss", {k: v for k, v in node.items() if k != key}, "review"
-        )
-    return _with_grade(_renamed(exam, path, key, free[0]), f"if {key!r} is {free[0]!r}: rename it")
+    if not free and node:
+        kept = {k: v for k, v in node.items() if k != key}
+        return (repairs.compile_argument(f"leave {key!r} out", "loss", kept, "review"),)
+    return tuple(
+        _with_grade(_renamed(exam, path, key, name), f"if {key!r} is {name!r}: rename it") for name in free[:4]
+    )
 
 
 def _with_grade(fix: Fix, title: str) -> Fix:

@@ -92,15 +92,15 @@ def _starved_alike(starved: list[Gradient], exam: Exam) -> bool:
     return len(starved) == many and all(g.reached == many and g.rows > many + 1 for g in starved)
 
 
+def _dropped(exam: Exam) -> tuple[CompileEdit, ...]:
+    """What was made for the outputs as they stood."""
+    given = [n for n in ("loss_weights", "metrics", "weighted_metrics") if getattr(exam.case.compile, n) is not None]
+    return tuple(CompileEdit(name, None) for name in given)
+
+
 def _regrouped(exam: Exam) -> Fix:
     """All outputs under one key, with the loss at that key: there Keras hands it the whole tree (3.7 and later)."""
-    outputs, arguments = exam.case.model.outputs, exam.case.compile
-    whole = trees.pack(outputs, shared.flat_outputs(exam))
-    dropped = tuple(
-        CompileEdit(name, None)
-        for name in ("loss_weights", "metrics", "weighted_metrics")
-        if getattr(arguments, name) is not None
-    )
+    whole = trees.pack(exam.case.model.outputs, shared.flat_outputs(exam))
     return Fix(
         "nest the outputs and the targets under one key, with the loss at that key (Keras 3.7 and later)",
         "model",
@@ -109,7 +109,45 @@ def _regrouped(exam: Exam) -> Fix:
             OutputsEdit({"all": whole}),
             CompileEdit("loss", {"all": At("loss")}),
             BatchEdit('y = {"all": y}'),
-            *dropped,
+            *_dropped(exam),
+        ),
+    )
+
+
+def _partly(exam: Exam, uses: Any) -> tuple[Fix, ...]:
+    """Only the outputs that the loss indexes under one key, the others beside them without a loss."""
+    outputs, y = exam.case.model.outputs, exam.case.batch.y
+    wanted = {use.index for use in uses}
+    if trees.container(y) != trees.container(outputs) or not all(trees.is_leaf(n) for _, n in trees.children(outputs)):
+        return ()
+    if isinstance(outputs, dict):
+        keys = [k for k in outputs if k in wanted]
+        if not keys or len(keys) in (0, len(outputs)) or not wanted <= set(outputs) or set(y) != set(outputs):
+            return ()
+        rest = [k for k in outputs if k not in keys]
+        group: Any = {k: f"y_pred[{k!r}]" for k in keys}
+        others: Any = {k: f"y_pred[{k!r}]" for k in rest}
+        targets = tuple(shared.dict_code([(k, f"y[{k!r}]") for k in part]) for part in (keys, rest))
+    else:
+        count = len(wanted)
+        # The loss goes on counting from 0.
+        if wanted != set(range(count)) or not 0 < count < len(outputs) or len(y) != len(outputs):
+            return ()
+        group = [f"y_pred[{i}]" for i in range(count)]
+        others = [f"y_pred[{i}]" for i in range(count, len(outputs))]
+        targets = (f"list(y[:{count}])", f"list(y[{count}:])")
+    names = shared.listed(list(trees.values(group)))
+    return (
+        Fix(
+            f"nest {names} under one key, with the loss at that key; the others then have no loss (Keras 3.7 and later)",
+            "model",
+            "review",
+            edits=(
+                OutputsEdit({"together": group, "others": others}),
+                CompileEdit("loss", {"together": At("loss"), "others": trees.map_leaves(lambda _: None, others)}),
+                BatchEdit(f'y = {{"together": {targets[0]}, "others": {targets[1]}}}'),
+                *_dropped(exam),
+            ),
         ),
     )
 
@@ -128,6 +166,7 @@ def _finding(exam: Exam, uses: Any, impact: str, message: str, evidence: dict[st
         where=tuple(shared.output_paths(exam)),
         evidence=evidence,
         fixes=(
+            *_partly(exam, uses),
             _regrouped(exam),
             repairs.by_hand(
                 "or give each output a loss of its own",
