@@ -159,9 +159,7 @@ def pairs(exam: Exam) -> tuple[Pair, ...]:
         for path, value in trees.leaves("loss_weights", exam.case.compile.loss_weights)
         if isinstance(value, int | float)
     }
-    rows = [
-        replace(pair, weight_path=_weight_path(pair, weights)) for call in exam.run.calls for pair in _rows(call)
-    ]
+    rows = [replace(pair, weight_path=_weight_path(pair, weights)) for call in exam.run.calls for pair in _rows(call)]
     return tuple(sorted(rows, key=lambda p: (order.get(p.output, len(order)), p.call)))
 
 

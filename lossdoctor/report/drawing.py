@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lossdoctor import trees
@@ -106,7 +106,7 @@ def draw(report: ReportData) -> Drawing:
     named = words.in_error(report)
     columns = (
         _column("Targets", "y", report.y, named, "the batch has no targets"),
-        _column("Outputs", "y_pred", report.outputs, named, ""),
+        _column("Outputs", "y_pred", report.outputs, named, "", frozenset(words.untrained(report))),
         _column("Losses", "loss", report.loss, named, "no loss was compiled"),
         _column("Weights", "loss_weights", report.loss_weights, named, "none given: each loss counts once"),
     )
@@ -149,10 +149,13 @@ def _lines(left: Column, right: Column, ends: Iterable[tuple[str | None, str | N
     yield from sorted(drawn.values(), key=lambda line: line.wrong)
 
 
-def _column(title: str, root: str, tree: Tree, named: set[str], empty: str) -> Column:
+def _column(
+    title: str, root: str, tree: Tree, named: set[str], empty: str, alone: frozenset[str] = frozenset()
+) -> Column:
     if tree is None and empty:
         return Column(title, (), empty)
-    return Column(title, tuple(_rows(root, root, tree, 0, named)))
+    rows = _rows(root, root, tree, 0, named)
+    return Column(title, tuple(replace(r, detail=f"{r.detail}, no loss") if r.path in alone else r for r in rows))
 
 
 def _rows(path: str, label: str, node: Tree, depth: int, named: set[str]) -> Iterator[Row]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lossdoctor.report import words
 from lossdoctor.report.location import file_of
 from lossdoctor.report.printable import one_line, printable
 from lossdoctor.types import Finding, ReportData
+
+if TYPE_CHECKING:
+    from junitparser import TestCase
 
 
 def render(report: ReportData) -> str:
@@ -23,7 +27,7 @@ def render(report: ReportData) -> str:
     suite.add_testcases(list(_cases(report)))
     document = JUnitXml("lossdoctor")
     document.add_testsuite(suite)
-    root = ElementTree.fromstring(document.tostring())
+    root = ElementTree.fromstring(document.tostring())  # type: ignore[no-untyped-call]
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
@@ -37,7 +41,7 @@ def _properties(report: ReportData) -> Iterator[tuple[str, str]]:
         yield f"pair {i}", ", ".join(f"{c} {v}" for c, v in zip(words.COLUMNS, words.cells(pair), strict=True) if v)
 
 
-def _cases(report: ReportData) -> Iterator[object]:
+def _cases(report: ReportData) -> Iterator[TestCase]:
     from junitparser import Failure, Skipped, TestCase
 
     from lossdoctor.rules import RULES

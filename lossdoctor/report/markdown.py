@@ -12,7 +12,7 @@ from lossdoctor.types import Finding, ReportData, Severity
 _SIGN: dict[Severity, str] = {"error": "❌", "warning": "⚠️", "info": "ℹ️"}
 # What means something anywhere in a line, and what does only at its start.
 _SPECIAL = re.compile(r"[\\`*\[|~$]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])|:(?=\S)|!(?=\[)")
-_FIRST = re.compile(r"\A(?:[-+#=]|\d+(?=[.)]))")
+_FIRST = re.compile(r"\A(?:[-+#=]|\d+(?=[.)](?:\s|\Z)))")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _NOT_PLAIN = re.compile(r"[^0-9A-Za-z \u0080-\U0010ffff]")
 

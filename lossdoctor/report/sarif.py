@@ -122,7 +122,9 @@ def _result(finding: Finding, uri: str, index: dict[str, int], mark: str) -> dic
 
 def fingerprint(finding: Finding) -> str:
     """The same for the same rule at the same tree paths, whatever the numbers."""
-    return hashlib.sha256("\n".join([finding.code, *finding.where]).encode("utf-8", "backslashreplace")).hexdigest()[:32]
+    return hashlib.sha256("\n".join([finding.code, *finding.where]).encode("utf-8", "backslashreplace")).hexdigest()[
+        :32
+    ]
 
 
 def _text(finding: Finding) -> str:
