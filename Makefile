@@ -9,7 +9,7 @@ ON_JAX := tests/exam tests/rules tests/test_broken.py tests/test_founding.py tes
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test lint format types bench fixtures readme clean
+.PHONY: demo test lint format types bench fixtures golden readme clean
 
 demo: $(STAMP)
 	@$(BIN)/lossdoctor demo
@@ -35,6 +35,10 @@ bench: $(STAMP)
 # Rebuild the fixtures' model and batch files with the installed Keras.
 fixtures: $(STAMP)
 	for script in fixtures/demo.py fixtures/*/build.py; do $(BIN)/python $$script || exit 1; done
+
+# Rewrite the golden files of every report format; look at the difference before you commit it.
+golden: $(STAMP)
+	UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/report/test_golden.py
 
 # Put the tool's real output into README.md; a test checks that it is current.
 readme: $(STAMP)

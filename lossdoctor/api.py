@@ -85,16 +85,16 @@ class Report:
         if any(at_least(f.severity, at) for f in self.findings):
             raise FindingsError(self, at)
 
+    def _repr_html_(self) -> str:
+        """The pairing table and the findings, for a notebook."""
+        from lossdoctor.report import html
+
+        return html.fragment(self.data)
+
     def __str__(self) -> str:
-        import io
-
-        from rich.console import Console
-
         from lossdoctor.report import text
 
-        buffer = io.StringIO()
-        text.render(self.data, Console(file=buffer, width=100, no_color=True), verbose=False, quiet=False)
-        return buffer.getvalue()
+        return text.as_text(self.data)
 
 
 def check(

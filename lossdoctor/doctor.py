@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor import trees
@@ -193,6 +195,17 @@ def make_report(exam: Exam, findings: tuple[Finding, ...], checks: Checks) -> Re
         verdict=verdict(findings),
         rows=case.rows,
         compile_source=case.compile.source,
+        loss=_labels(case.compile.loss),
+        loss_weights=trees.plain(case.compile.loss_weights),
+    )
+
+
+def _labels(loss: Tree) -> Tree:
+    """The compiled losses by name, in their containers; None stays None."""
+    from lossdoctor import _keras
+
+    return trees.map_leaves(
+        lambda leaf: leaf if leaf is None or isinstance(leaf, str) else _keras.loss_label(leaf), trees.plain(loss)
     )
 
 
@@ -205,8 +218,22 @@ def _specs(tree: Tree) -> Tree:
 def pairs(exam: Exam) -> tuple[Pair, ...]:
     """One row for every output leaf that a completed loss call met, outputs in the order written."""
     order = {path: i for i, (path, _) in enumerate(trees.declared_leaves("y_pred", exam.case.model.outputs))}
-    rows = [pair for call in exam.run.calls for pair in _rows(call)]
+    weights = {
+        path: float(value)
+        for path, value in trees.leaves("loss_weights", exam.case.compile.loss_weights)
+        if isinstance(value, int | float)
+    }
+    rows = [replace(pair, weight_path=_weight_path(pair, weights)) for call in exam.run.calls for pair in _rows(call)]
     return tuple(sorted(rows, key=lambda p: (order.get(p.output, len(order)), p.call)))
+
+
+def _weight_path(pair: Pair, weights: Mapping[str, float]) -> str | None:
+    """The given weight that has the measured value; where several have it, the one in the loss's or the output's place."""
+    equal = [path for path, value in weights.items() if math.isclose(value, pair.weight, rel_tol=1e-5, abs_tol=1e-9)]
+    if len(equal) < 2:
+        return equal[0] if equal else None
+    places = (pair.loss_path.removeprefix("loss"), pair.output.removeprefix("y_pred"))
+    return next((path for place in places for path in equal if path == f"loss_weights{place}"), None)
 
 
 def _rows(call: Any) -> Iterable[Pair]:

@@ -230,7 +230,8 @@ class Pair:
     Paths are Python code; `target` is None where Keras showed the loss no leaf of the batch.
     `call` numbers the loss call: the leaves of a subtree loss share one. `value` is what that call
     returned on the predictions used, before its weight (None where it is no finite scalar).
-    `weight` is the factor observed in the total loss. Shapes are in elements, axis 0 the samples.
+    `weight` is the factor observed in the total loss, `weight_path` the leaf of the given loss_weights that has
+    that value (None where none has, or it cannot be told which). Shapes are in elements, axis 0 the samples.
     """
 
     output: str
@@ -243,6 +244,7 @@ class Pair:
     target_shape: tuple[int, ...] | None
     call: int = 0
     value: float | None = None
+    weight_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -354,7 +356,10 @@ class Checks:
 
 @dataclass(frozen=True)
 class ReportData:
-    """A finished report, ready for any renderer. Trees hold `Spec`, `InputSpec`, Python scalars or None."""
+    """A finished report, ready for any renderer. Trees hold `Spec`, `InputSpec`, Python scalars or None.
+
+    `loss` and `loss_weights` are those compiled, in their containers: names of losses, and numbers.
+    """
 
     environment: Environment
     model_source: str
@@ -372,6 +377,8 @@ class ReportData:
     verdict: Verdict
     rows: int
     compile_source: str
+    loss: Tree = None
+    loss_weights: Tree = None
 
     @property
     def summary(self) -> dict[str, int]:

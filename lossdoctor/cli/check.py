@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lossdoctor.cli.boundary import FOUND, Stop, boundary
+from lossdoctor.cli.output import order_typed, plan, write
+from lossdoctor.report.formats import Format
 
 if TYPE_CHECKING:
     from lossdoctor.facts import Exam
     from lossdoctor.types import ReportData
-
-
-class Format(StrEnum):
-    """How the report is written."""
-
-    text = "text"
-    json = "json"
 
 
 class FailOn(StrEnum):
@@ -32,6 +27,7 @@ class FailOn(StrEnum):
 
 
 def check(
+    context: typer.Context,
     model: Annotated[
         str | None, typer.Argument(help="A .keras file, or file.py:name of a model.", show_default=False)
     ] = None,
@@ -56,10 +52,19 @@ def check(
             "--forward", help="Also load the weights and run the model on the batch, for its real predictions."
         ),
     ] = False,
-    format: Annotated[Format, typer.Option(help="How the report is written.")] = Format.text,
-    output: Annotated[Path | None, typer.Option(help="Write the report to this file in place of stdout.")] = None,
     patch: Annotated[
         Path | None, typer.Option("--patch", help="Also write the repairs to this Python file, where there are any.")
+    ] = None,
+    format: Annotated[
+        list[Format] | None,
+        typer.Option(help="How the report is written: text where none is given. Repeatable, each with its --output."),
+    ] = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Write the report to this file, in the --format before it. Repeatable; the one --format without a file "
+            "goes to stdout."
+        ),
     ] = None,
     select: Annotated[
         list[str] | None, typer.Option(help="Run only these rules: codes or prefixes, with commas.")
@@ -82,6 +87,7 @@ def check(
             return
         if model is None:
             raise Stop(2, "check needs a model and a batch: lossdoctor check model.keras batch.npz.")
+        planned = plan(format or (), output or (), order_typed(context))
         report, exam = examine_quietly(
             model,
             batch,
@@ -94,7 +100,7 @@ def check(
             select=tuple(select or ()),
             ignore=tuple(ignore or ()),
         )
-        _write(report, format, output, verbose=verbose, quiet=quiet)
+        write(report, planned, verbose=verbose, quiet=quiet)
         if patch is not None:
             _write_patch(exam, patch)
         if fail_on is not FailOn.never and _found(report, fail_on.value):
@@ -124,32 +130,6 @@ def _write_patch(exam: Exam, path: Path) -> None:
         )
     else:
         write_text(path, written.text)
-
-
-def _write(report: ReportData, format: Format, output: Path | None, *, verbose: bool, quiet: bool) -> None:
-    import io
-
-    from rich.console import Console
-
-    if format is Format.json:
-        from lossdoctor.report import json
-
-        text = json.render(report)
-        if output is None:
-            typer.echo(text.encode(), nl=False)  # JSON is UTF-8, whatever the terminal's encoding
-    else:
-        from lossdoctor.report import text as renderer
-
-        if output is None:
-            renderer.render(report, Console(highlight=False), verbose=verbose, quiet=quiet)
-            return
-        buffer = io.StringIO()
-        renderer.render(report, Console(file=buffer, width=100, highlight=False), verbose=verbose, quiet=quiet)
-        text = buffer.getvalue()
-    if output is not None:
-        from lossdoctor.files import write_text
-
-        write_text(output, text)
 
 
 def _found(report: ReportData, least: str) -> bool:

@@ -9,6 +9,7 @@ import typer
 
 from lossdoctor.cli import check, demo, fix, patch, rule
 from lossdoctor.cli.boundary import Stop, boundary, open_streams
+from lossdoctor.cli.output import InOrder
 
 app = typer.Typer(
     name="lossdoctor",
@@ -38,7 +39,7 @@ def main(
     """Examine a Keras model and one batch before training, and say what Keras will really do."""
 
 
-app.command("check")(check.check)
+app.command("check", cls=InOrder)(check.check)
 app.command("fix")(fix.fix)
 app.command("patch")(patch.patch)
 app.command("rule")(rule.rule)

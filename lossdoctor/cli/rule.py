@@ -22,6 +22,7 @@ def rule(
         from rich.console import Console
 
         from lossdoctor.rules import RULES
+        from lossdoctor.rules.page import page
 
         console = Console(highlight=False)
         if code is None:
@@ -53,12 +54,3 @@ def _table(rules: tuple[Rule, ...], console: object) -> None:
     for r in rules:
         table.add_row(r.code, r.name, r.category, r.summary)
     console.print(table)  # type: ignore[attr-defined]
-
-
-def page(rule: Rule) -> str:
-    """The rule's page as Markdown: its prose, then its examples."""
-    parts = [f"# {rule.code} {rule.name}", f"{rule.summary} Category: {rule.category}.", rule.page.strip()]
-    for title, examples in (("Bad", rule.bad), ("Good", rule.good)):
-        for example in examples:
-            parts.append(f"## {title}: {example.title}\n\n```python\n{example.code.strip()}\n```")
-    return "\n\n".join(parts) + "\n"

@@ -42,7 +42,7 @@ def to_document(report: ReportData) -> dict[str, Any]:
         },
         "outcomes": {name: _outcome(report.outcomes[name]) for name in ("fit", "train_on_batch", "direct")},
         "pairs": [_pair(pair) for pair in report.pairs],
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [to_finding(finding) for finding in report.findings],
         "checks": {
             "ran": list(report.checks.ran),
             "skipped": dict(sorted(report.checks.skipped.items())),
@@ -91,7 +91,8 @@ def _pair(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def to_finding(finding: Finding) -> dict[str, Any]:
+    """One finding as plain dicts and lists."""
     return {
         "code": finding.code,
         "name": finding.name,

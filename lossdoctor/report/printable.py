@@ -9,15 +9,19 @@ from typing import Any
 
 from lossdoctor.types import ReportData
 
-# Cc: control characters; Cf: invisible ones that reorder text; Cs: halves of surrogate pairs, which UTF-8 cannot hold.
-_UNPRINTABLE = {"Cc", "Cf", "Cs"}
+# Cc: control characters; Cf: invisible ones that reorder text; Cs: halves of surrogate pairs, which UTF-8 cannot hold;
+# Zl, Zp: separators that some readers take for the end of a line; the last two no XML document may hold.
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_NOT_IN_XML = "\ufffe\uffff"
 
 
 def printable(report: ReportData) -> ReportData:
     """The same report with every control character in what is shown written as its escape."""
     return replace(
         report,
-        compile_source=_safe(report.compile_source),
+        model_source=printable_text(report.model_source),
+        batch_source=printable_text(report.batch_source),
+        compile_source=printable_text(report.compile_source),
         outcomes=_safe(report.outcomes),
         pairs=_safe(report.pairs),
         findings=_safe(report.findings),
@@ -25,9 +29,19 @@ def printable(report: ReportData) -> ReportData:
     )
 
 
+def printable_text(text: str) -> str:
+    """`text` with every control character written as its escape; tabs and ends of lines stay."""
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def one_line(text: str) -> str:
+    """The same on one line, for places that end where a line ends."""
+    return " ".join(printable_text(text).split())
+
+
 def _safe(value: Any) -> Any:
     if isinstance(value, str):
-        return value if value.isprintable() else "".join(map(_escape, value))
+        return printable_text(value)
     if isinstance(value, Mapping):
         return {_safe(k): _safe(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -38,6 +52,7 @@ def _safe(value: Any) -> Any:
 
 
 def _escape(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in _UNPRINTABLE:
+    category = unicodedata.category(character)
+    if character in "\n\t" or (category not in _UNPRINTABLE and character not in _NOT_IN_XML):
         return character
     return character.encode("unicode_escape").decode("ascii")

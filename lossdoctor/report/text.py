@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from rich.box import ASCII, SIMPLE_HEAD
 from rich.console import Console
@@ -13,17 +11,13 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from lossdoctor.report import words
 from lossdoctor.report.printable import printable
-from lossdoctor.types import Finding, Fix, Outcome, Pair, ReportData, Severity
+from lossdoctor.types import Finding, Fix, ReportData, Severity
 
 _STYLE: dict[Severity, str] = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
-_HEADLINE = {
-    "raises": "Keras will raise in fit().",
-    "silent": "Keras will train, silently, on the wrong thing.",
-    "risk": "Keras will train; something here is very likely a mistake.",
-    "clean": "Nothing wrong found.",
-}
 _VERDICT_STYLE = {"raises": "bold red", "silent": "bold red", "risk": "bold yellow", "clean": "bold green"}
+_OUTCOME_STYLE = {"ok": "green", "raises": "red", "skipped": "dim"}
 # Evidence lines a finding shows before the rest waits for --verbose.
 _FEW = 6
 
@@ -34,7 +28,7 @@ def render(report: ReportData, console: Console, *, verbose: bool = False, quiet
     plain = not console.encoding.lower().startswith("utf")
     if not quiet:
         _pairing(report, console, plain)
-        console.print(Text(_HEADLINE[report.verdict], style=_VERDICT_STYLE[report.verdict]))
+        console.print(Text(words.HEADLINE[report.verdict], style=_VERDICT_STYLE[report.verdict]))
         _outcomes(report, console)
     for finding in report.findings:
         console.print()
@@ -45,72 +39,38 @@ def render(report: ReportData, console: Console, *, verbose: bool = False, quiet
         if any(fix.verified for f in report.findings for fix in f.fixes):
             _block(console, "`lossdoctor fix` asks which repairs to take, `lossdoctor patch` writes them as Python.", 0)
             console.print()
-        _block(console, _summary(report), 0)
+        _block(console, words.summary(report), 0)
 
 
 def _pairing(report: ReportData, console: Console, plain: bool) -> None:
     if not report.pairs:
-        console.print(Text(f"No pairing: {_why_no_pairs(report)}.", style="bold"))
+        console.print(Text(f"No pairing: {words.why_no_pairs(report)}.", style="bold"))
         console.print()
         return
-    crossed = {path for f in report.findings if f.severity == "error" for path in f.where}
+    crossed = words.in_error(report)
     table = Table(box=ASCII if plain else SIMPLE_HEAD, pad_edge=False, title=None, header_style="bold")
-    for column in ("output", "target", "loss", "weight", "shapes", "value"):
+    for column in words.COLUMNS:
         table.add_column(column, justify="right" if column in ("weight", "value") else "left", overflow="fold")
     for pair in report.pairs:
         style = "red" if {pair.output, pair.target} & crossed else ""
-        table.add_row(*(Text(cell, style=style) for cell in _cells(pair)))
+        table.add_row(*(Text(cell, style=style) for cell in words.cells(pair)))
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
         console.out(line.rstrip(), highlight=False)
-    untrained = list(_untrained(report))
+    untrained = words.untrained(report)
     if untrained:
         console.print(Text(f"without a loss: {', '.join(untrained)}", style="dim"))
         console.print()
 
 
-def _cells(pair: Pair) -> list[str]:
-    output, target = _shape(pair.output_shape), "?" if pair.target_shape is None else _shape(pair.target_shape)
-    shapes = output if output == target else f"{output} / {target}"
-    value = "" if pair.value is None else f"{pair.value:.4g}"
-    return [pair.output, pair.target or "(none of y)", pair.loss, f"{pair.weight:g}", shapes, value]
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
-
-
-def _untrained(report: ReportData) -> Iterator[str]:
-    from lossdoctor import trees
-
-    met = {pair.output for pair in report.pairs}
-    yield from (path for path, _ in trees.declared_leaves("y_pred", report.outputs) if path not in met)
-
-
-def _why_no_pairs(report: ReportData) -> str:
-    fit = report.outcomes["fit"]
-    if fit.status == "skipped":
-        return fit.reason or "nothing was run"
-    return "Keras raises before any loss is called"
-
-
 def _outcomes(report: ReportData, console: Console) -> None:
-    for name in ("fit", "train_on_batch", "direct"):
-        outcome = report.outcomes[name]
-        label = "loss(y, y_pred)" if name == "direct" else name
-        word, style, detail = _said(outcome)
+    for label, outcome in words.outcomes(report):
+        word, detail = words.said(outcome)
+        style = _OUTCOME_STYLE[outcome.status]
         console.print(Text.assemble(f"  {label:<16}", (word, style), f"  {detail}" if 0 < len(detail) < 30 else ""))
         if len(detail) >= 30:
             _block(console, detail, 4, "dim")
-
-
-def _said(outcome: Outcome) -> tuple[str, str, str]:
-    if outcome.status == "ok":
-        return "works", "green", "" if outcome.loss is None else f"loss {outcome.loss:.5g}"
-    if outcome.status == "raises":
-        return "raises", "red", _short(outcome.error or "", 200)
-    return "not run", "dim", outcome.reason or ""
 
 
 def _finding(finding: Finding, console: Console, verbose: bool, plain: bool) -> None:
@@ -119,7 +79,7 @@ def _finding(finding: Finding, console: Console, verbose: bool, plain: bool) -> 
     )
     console.print(head, soft_wrap=True)
     _block(console, finding.message, 2)
-    lines = list(_evidence(finding.evidence))
+    lines = list(words.evidence(finding.evidence))
     shown = lines if verbose else lines[:_FEW]
     for key, value in shown:
         _block(console, f"{key}: {value}", 4, "dim")
@@ -130,15 +90,11 @@ def _finding(finding: Finding, console: Console, verbose: bool, plain: bool) -> 
 
 
 def _fix(fix: Fix, console: Console, plain: bool) -> None:
-    grade = {"safe": "", "review": " (changes numbers)", "manual": " (by hand)"}[fix.grade]
     arrow = "->" if plain else "→"
-    _block(console, f"{arrow} {fix.title}{grade}", 2, "bold green")
-    if fix.why:
-        _block(console, f"yours to decide: {fix.why}", 4, "dim")
-    elif fix.verified:
-        _block(console, f"tried: {fix.effect}" if fix.effect else "tried: the finding is gone", 4, "green")
-    elif fix.effect:
-        _block(console, f"not enough alone: {fix.effect}", 4, "dim")
+    _block(console, f"{arrow} {words.fix_title(fix)}", 2, "bold green")
+    proof = words.fix_proof(fix)
+    if proof:
+        _block(console, proof, 4, "green" if fix.verified else "dim")
     for line in fix.code.splitlines():
         # Code is never wrapped: it is there to be pasted.
         code = Syntax("", "python").highlight(line) if console.color_system else Text(line)
@@ -153,47 +109,19 @@ def _block(console: Console, text: str, indent: int, style: str = "") -> None:
         console.print(Text(" " * indent + line, style=style), soft_wrap=True)
 
 
-def _evidence(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in evidence.items():
-        yield str(key), _value(value)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_value(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        texts = [_value(v) for v in value]
-        if value and all(isinstance(v, int) for v in value):
-            return "(" + ", ".join(texts) + ("," if len(texts) == 1 else "") + ")"
-        return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "")
-    return _short(str(value), 300)
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
 def _unchecked(report: ReportData, console: Console) -> None:
-    reasons: dict[str, list[str]] = defaultdict(list)
-    for code, reason in report.checks.skipped.items():
-        reasons[reason].append(code)
-    if not reasons and not report.checks.notes:
+    lines = words.unchecked(report)
+    if not lines:
         return
     console.print()
     console.print(Text("Not checked", style="bold"))
-    for reason, codes in reasons.items():
-        _block(console, f"{', '.join(codes)}: {reason}", 2, "dim")
-    for note in report.checks.notes:
-        _block(console, note, 2, "dim")
+    for line in lines:
+        _block(console, line, 2, "dim")
 
 
-def _summary(report: ReportData) -> str:
-    counts = report.summary
-    found = ", ".join(f"{n} {name}{'s' * (n != 1 and name != 'info')}" for name, n in counts.items())
-    environment = report.environment
-    return (
-        f"{found}; {report.rows} rows; loss from {report.compile_source}; "
-        f"Keras {environment.keras} on {environment.backend}, lossdoctor {environment.lossdoctor}"
-    )
+def as_text(report: ReportData, *, verbose: bool = False, quiet: bool = False, width: int = 100) -> str:
+    """The text report without colour, `width` columns wide, as it is written to a file."""
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=width, highlight=False, no_color=True)
+    render(report, console, verbose=verbose, quiet=quiet)
+    return buffer.getvalue()

@@ -20,7 +20,16 @@ SWAP = Finding(
     "y_pred['z'] is trained on y[1], not on y[0].",
     ("y_pred['z']", "y[1]"),
     {"loss as Keras pairs": 6.3854, "loss paired as declared": 5.7677, "rows": {"x": 8, "y[0]": 8}, "shape": [8, 1]},
-    (Fix("name the targets", "batch", "safe", "y = {'z': y[0], 'a': y[1]}"),),
+    (
+        Fix(
+            "name the targets",
+            "batch",
+            "safe",
+            "y = {'z': y[0], 'a': y[1]}",
+            True,
+            effect="total loss on this batch 6.385 -> 5.768; y_pred['z'] now trains on y[0]",
+        ),
+    ),
 )
 LONG = Finding(
     "LD801",
@@ -33,7 +42,7 @@ LONG = Finding(
     {f"fact {i}": float(i) for i in range(9)} | {"nan": float("nan"), "none": None, "text": "ü" * 400},
     (
         Fix("a loss for each output", "loss", "review", "def f(y, p):\n    return 0", True),
-        Fix("or nest them", "model", "manual"),
+        Fix("or nest them", "model", "manual", why="which belongs to which is not written"),
     ),
 )
 CLEAN = ReportData(
@@ -57,8 +66,97 @@ CLEAN = ReportData(
     verdict="clean",
     rows=8,
     compile_source="the model file",
+    loss="mean_squared_error",
 )
 RAISED = Outcome("raises", error="ValueError: y_true and y_pred have different structures. " + "x" * 300)
+
+BOX, SCORE, LABEL = Spec((16, 4), "float32"), Spec((16, 1), "float32"), Spec((16, 20), "float32")
+DETECTOR = replace(
+    CLEAN,
+    model_source="runs/detector.keras",
+    batch_source="runs/batch.npz",
+    output_names=("box", "score", "label"),
+    outputs=OrderedDict(detection={"box": BOX, "score": SCORE}, label=LABEL),
+    y={"detection": {"box": BOX, "score": SCORE}, "label": LABEL},
+    loss={"detection": {"score": "binary_crossentropy", "box": "huber"}, "label": "categorical_crossentropy"},
+    loss_weights=[10.0, 1.0, 0.1],
+    pairs=(
+        Pair(
+            "y_pred['detection']['box']",
+            "y['detection']['box']",
+            "huber",
+            "loss['detection']['box']",
+            1.0,
+            "sum_over_batch_size",
+            (16, 4),
+            (16, 4),
+            0,
+            0.8123,
+            "loss_weights[1]",
+        ),
+        Pair(
+            "y_pred['detection']['score']",
+            "y['detection']['score']",
+            "binary_crossentropy",
+            "loss['detection']['score']",
+            10.0,
+            "sum_over_batch_size",
+            (16, 1),
+            (16, 1),
+            1,
+            0.6931,
+            "loss_weights[0]",
+        ),
+        Pair(
+            "y_pred['label']",
+            "y['label']",
+            "categorical_crossentropy",
+            "loss['label']",
+            0.1,
+            "sum_over_batch_size",
+            (16, 20),
+            (16, 20),
+            2,
+            2.9957,
+            "loss_weights[2]",
+        ),
+    ),
+    findings=(
+        Finding(
+            "LD511",
+            "weights-mispaired",
+            "loss-weights",
+            "error",
+            "silent",
+            "The loss of y_pred['detection']['box'] counts 1 times, not 10 times.",
+            ("y_pred['detection']['box']", "y_pred['detection']['score']"),
+            {"y_pred['detection']['box'] weight": {"named": 10.0, "measured": 1.0}},
+            (Fix("weights by name", "compile", "safe", "loss_weights={'box': 10, 'score': 1, 'label': 0.1}", True),),
+        ),
+        Finding(
+            "LD603",
+            "activation-loss-mismatch",
+            "activation",
+            "warning",
+            "risk",
+            "y_pred['label'] leaves through sigmoid, and its loss is categorical.",
+            ("y_pred['label']",),
+            {"activation": "sigmoid"},
+            (Fix("a softmax, or binary_crossentropy", "model", "manual"),),
+        ),
+        Finding(
+            "LD106",
+            "container-lost-on-save",
+            "container",
+            "info",
+            "note",
+            "The saved file holds the outputs in other containers than they were given in.",
+            ("y_pred['detection']",),
+        ),
+    ),
+    verdict="silent",
+    rows=16,
+)
 
 REPORTS: dict[str, ReportData] = {
     "clean": CLEAN,
@@ -73,8 +171,11 @@ REPORTS: dict[str, ReportData] = {
         verdict="raises",
     ),
     "long": replace(CLEAN, findings=(SWAP, LONG, replace(LONG, severity="info")), verdict="silent"),
+    "detector": DETECTOR,
     "strange": replace(
         CLEAN,
+        loss=None,
+        model_source="läufe/größe 1.keras",
         outputs=OrderedDict(größe=Boxes(SPEC, (SPEC,)), label=SPEC),
         inputs=None,
         x=None,

@@ -1,0 +1,30 @@
+"""The formats of a report, by name; each is one module, imported when it is asked for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib import import_module
+
+from lossdoctor.types import ReportData
+
+
+class Format(StrEnum):
+    """How a report is written. The name is that of the module with its `render(report) -> str`."""
+
+    text = "text"
+    json = "json"
+    sarif = "sarif"
+    junit = "junit"
+    github = "github"
+    markdown = "markdown"
+    html = "html"
+
+
+def render(report: ReportData, format: Format) -> str:
+    """The whole document as text that UTF-8 can hold, a newline at its end."""
+    if format is Format.text:
+        from lossdoctor.report import text
+
+        return text.as_text(report)
+    document: str = import_module(f"lossdoctor.report.{format.value}").render(report)
+    return document
