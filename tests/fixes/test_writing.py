@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import zipfile
 from collections import OrderedDict, namedtuple
 from pathlib import Path
@@ -228,3 +229,36 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
         write_text(tmp_path / "none" / "patch.py", "x")
     assert list(tmp_path.iterdir()) == []
     assert CompileArgs().compiled is False
+
+
+_PREFIX = """\
+def two(y_true, y_pred):
+    return ops.mean(ops.square(y_true[0] - y_pred[0])) + ops.mean(ops.abs(y_true[1] - y_pred[1]))
+"""
+
+
+def test_a_loss_that_wants_two_of_three_outputs_is_nested_with_them(tmp_path: Path) -> None:
+    """The generated regrouping, run on the real model: its loss is the custom loss of those two outputs alone."""
+    (tmp_path / "two_losses.py").write_text("from keras import ops\n\n\n" + _PREFIX, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("two_losses", tmp_path / "two_losses.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules["two_losses"] = module
+    i = keras.Input((4,))
+    model = keras.Model(i, [keras.layers.Dense(2)(i), keras.layers.Dense(3)(i), keras.layers.Dense(1)(i)])
+    model.compile("sgd", loss=module.two)
+    x, rng = np.ones((16, 4), "float32"), np.random.default_rng(3)
+    y = [rng.normal(size=(16, n)).astype("float32") for n in (2, 3, 1)]
+    finding = next(f for f in lossdoctor.check(model, (x, y)).findings if f.code == "LD801")
+    assert finding.fixes[0].verified and "y_pred[0] and y_pred[1]" in finding.fixes[0].title
+    text = lossdoctor.check(model, (x, y)).patch()
+    assert text is not None
+    space: dict[str, Any] = {}
+    exec(text, space)
+    predicted = model.predict(x, verbose=0)
+    patched = space["compile_model"](space["adapt_model"](model))
+    x2, y2, _ = space["adapt_batch"](x, y)
+    by_hand = float(module.two(y, predicted))
+    assert patched.evaluate(x2, y2, batch_size=16, verbose=0) == pytest.approx(by_hand, rel=1e-4)
+    assert not [f for f in lossdoctor.check(patched, (x2, y2)).findings if f.severity == "error"]
