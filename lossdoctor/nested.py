@@ -23,7 +23,7 @@ def nested_losses(
     flat list; "" is the whole of the outputs; "detection.*" is every output below detection at any depth that no more specific
     key names, itself or in a subtree of its own. A tuple of keys means the subtree whose parts they are.
     A value is a loss (a name, a function, a `keras.losses.Loss`), None for no loss, a list of losses that are all put there,
-    or a structure as Keras takes it there. A loss at a subtree gets the whole subtree of targets and of outputs.
+    or a dict like the dict of outputs there. A loss at a subtree gets the whole subtree of targets and of outputs.
 
     `weights` go by the same paths: a weight is the factor of the loss that stands at exactly that path (1 where none is given),
     "detection.*" of every loss below. Without weights, `loss_weights` is None.
@@ -47,14 +47,20 @@ def nest_losses(
     losses: Mapping[Any, Any],
     weights: Mapping[Any, Any] | None,
     called: tuple[str, str] = ("losses", "weights"),
+    by_place: bool = False,
 ) -> Nested:
-    """As `nested_losses`, for outputs with names; `called` is what errors call the two arguments."""
+    """As `nested_losses`, for outputs with names; `called` is what errors call the two arguments.
+
+    `by_place`: a list in a value means what it means to Keras, which deals lists out to lists.
+    """
     found = index(outputs, names)
-    given = _resolved(found, losses, called[0], _check_loss)
+    given = _resolved(found, losses, called[0], by_place)
+    for key, values in given.items():
+        _check_losses(values, f"{called[0]}: {found.text(key)!r}")
     placed = {steps: [Placed(x) for x in values if x is not None] for steps, values in given.items()}
     if not any(placed.values()):
         raise ValueError(f"{called[0]}: there is no loss in it; give at least one path a loss.")
-    _weigh(found, placed, weights or {}, called[1])
+    _weigh(found, placed, weights or {}, called[1], by_place)
     return built(found, placed, bool(weights), called[0])
 
 
@@ -66,7 +72,7 @@ def nest_metrics(
     Raises `ValueError` for a path that names no single output: Keras gives metrics no subtrees.
     """
     found = index(outputs, names)
-    given = _resolved(found, metrics, called, lambda *_: None)
+    given = _resolved(found, metrics, called, by_place=True)
     for steps in given:
         if not found.is_leaf(steps):
             raise ValueError(
@@ -128,7 +134,7 @@ def _marked(node: Tree) -> Tree:
 # from keys to paths
 
 
-def _resolved(found: Index, given: Mapping[Any, Any], what: str, check: Any) -> dict[Steps, list[Any]]:
+def _resolved(found: Index, given: Mapping[Any, Any], what: str, by_place: bool) -> dict[Steps, list[Any]]:
     """{path: the values put there}, wildcards dealt out. Raises `ValueError` for unknown paths and for one named twice."""
     if not isinstance(given, Mapping):
         raise ValueError(f"{what} is a {type(given).__name__}; give a dict of paths, as in {{'detection.bbox': ...}}.")
@@ -137,15 +143,13 @@ def _resolved(found: Index, given: Mapping[Any, Any], what: str, check: Any) -> 
     origins: dict[tuple[Steps, bool], Any] = {}
     for key, value in given.items():
         path = _path(found, key, what)
-        spread = [(path.steps, value)] if path.below else _spread(found, path.steps, value, what)
+        spread = [(path.steps, value)] if path.below else _spread(found, path.steps, value, what, by_place)
         for steps, one in spread:
             if origins.setdefault((steps, path.below), key) != key:
                 raise ValueError(
                     f"{what}: {origins[steps, path.below]!r} and {key!r} are the same place; give it once, as a list for several."
                 )
             items = list(one) if isinstance(one, list | tuple) else [one]
-            for item in items:
-                check(item, key, what)
             (wild if path.below else exact).setdefault(steps, []).extend(items)
     return {**_dealt(found, exact, wild), **exact}
 
@@ -193,41 +197,44 @@ def _group(found: Index, parts: list[Path], what: str) -> Path:
     )
 
 
-def _spread(found: Index, steps: Steps, value: Any, what: str, factors: bool = False) -> list[tuple[Steps, Any]]:
-    """(path, a value or a list of them) of all that `value` says at and below `steps`, read as Keras reads it there."""
+def _spread(found: Index, steps: Steps, value: Any, what: str, by_place: bool) -> list[tuple[Steps, Any]]:
+    """(path, a value or a list of values) of all that `value` says at and below `steps`."""
     node = found.nodes[steps]
     if isinstance(value, dict):
         known = {str(key) for key, _ in pairs(node)} if isinstance(node, dict) else set()
         missing = next((str(key) for key in value if str(key) not in known), None)
         if missing is not None:
             raise ValueError(unknown(what, found.text((*steps, missing)), found))
-        return [x for key, one in value.items() for x in _spread(found, (*steps, str(key)), one, what, factors)]
+        return [x for key, one in value.items() for x in _spread(found, (*steps, str(key)), one, what, by_place)]
     if not isinstance(value, list | tuple):
         return [(steps, value)]
-    if not trees.is_leaf(node) and isinstance(node, type(value)):
-        if len(value) > len(node):
-            raise ValueError(f"{what}: {found.text(steps)!r} is given {len(value)} values for its {len(node)} outputs.")
-        return [x for i, one in enumerate(value) for x in _spread(found, (*steps, str(i)), one, what, factors)]
+    if by_place and not trees.is_leaf(node):
+        if isinstance(node, type(value)):
+            if len(value) > len(node):
+                raise ValueError(f"{what}: {found.text(steps)!r} is given {len(value)} values for {len(node)} outputs.")
+            return [x for i, one in enumerate(value) for x in _spread(found, (*steps, str(i)), one, what, by_place)]
+        if len(value) == len(found.leaves(steps)) and not any(isinstance(one, MANY) for one in value):
+            raise ValueError(
+                f"{what}: {found.text(steps)!r} is given a list of {len(value)}, which Keras deals out to its outputs in sorted order; "
+                "give each output its own path."
+            )
     alone = [one for one in value if not isinstance(one, MANY)]
-    count = len(found.leaves(steps))
-    if not factors and len(alone) == len(value) == count and not trees.is_leaf(node):
-        raise ValueError(
-            f"{what}: {found.text(steps)!r} is given a list of {count}, which Keras deals out to its outputs in sorted order; "
-            "give each output its own path."
-        )
     nested = [one for one in value if isinstance(one, MANY)]
-    below = [x for one in nested for x in _spread(found, steps, one, what, factors)]
+    below = [x for one in nested for x in _spread(found, steps, one, what, by_place)]
     return [*([(steps, alone)] if alone else []), *below]
 
 
-def _check_loss(value: Any, key: Any, what: str) -> None:
-    if not (value is None or isinstance(value, str) or callable(value)):
-        raise ValueError(
-            f"{what}: {key!r} is given {value!r}, which is no loss; give a name, a function, a keras.losses.Loss, or None."
-        )
+def _check_losses(values: list[Any], where: str) -> None:
+    for value in values:
+        if not (value is None or isinstance(value, str) or callable(value)):
+            raise ValueError(
+                f"{where} is given {value!r}, which is no loss; give a name, a function, a keras.losses.Loss, or None."
+            )
 
 
-def _weigh(found: Index, placed: dict[Steps, list[Placed]], weights: Mapping[Any, Any], what: str) -> None:
+def _weigh(
+    found: Index, placed: dict[Steps, list[Placed]], weights: Mapping[Any, Any], what: str, by_place: bool
+) -> None:
     """Put the weights to the losses in `placed`. Raises `ValueError` for a weight where no loss stands."""
     chosen: dict[Steps, tuple[int, Any]] = {}
     for key, value in weights.items():
@@ -239,7 +246,7 @@ def _weigh(found: Index, placed: dict[Steps, list[Placed]], weights: Mapping[Any
         elif isinstance(value, list | tuple) and len(value) == len(placed.get(path.steps, ())):
             targets = [(path.steps, value)]
         else:
-            targets = _spread(found, path.steps, value, what, factors=True)
+            targets = _spread(found, path.steps, value, what, by_place)
         for steps, one in targets:
             if steps not in placed:
                 raise ValueError(_no_loss(found, placed, steps, what))

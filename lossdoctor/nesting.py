@@ -113,9 +113,10 @@ class _Builder:
             if not shielded and not (
                 isinstance(node, tuple) and all(isinstance(x, dict | Placed | None) for x in items)
             ):
+                where = repr(self.found.text(steps)) if steps else "the outputs"
                 raise ValueError(
-                    f"{self.called}: Keras cannot take a loss on a subtree in or next to {self.found.text(steps)!r}, a {type(node).__name__} that lies in no "
-                    "dict: on TensorFlow it misreads it; return dicts from the model, or give the single outputs losses."
+                    f"{self.called}: a loss on a subtree cannot be told to Keras inside {where}: on TensorFlow it misreads a {type(node).__name__} "
+                    "that lies in no dict; return dicts from the model, or give losses to single outputs."
                 )
             self.shield = True
         return filled(node, _not_dealt_out(node, items, f"{self.called}: {self.found.text(steps)!r}"))

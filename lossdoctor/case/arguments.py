@@ -151,7 +151,7 @@ def with_paths(
         if "loss" in pathed or "loss_weights" in pathed:
             # A weight by path needs the losses by path; weights for such losses may be nested or by path alike.
             weights = chosen.loss_weights if isinstance(chosen.loss_weights, dict) else None
-            made = nest_losses(outputs, names, _by_path(chosen.loss), weights, ("--loss", "--loss-weights"))
+            made = nest_losses(outputs, names, _by_path(chosen.loss), weights, ("--loss", "--loss-weights"), True)
             chosen = replace(chosen, loss=made.loss, loss_weights=made.loss_weights if weights else chosen.loss_weights)
         if "metrics" in pathed:
             chosen = replace(chosen, metrics=nest_metrics(outputs, names, chosen.metrics, "--metrics"))
