@@ -357,7 +357,7 @@ def test_the_keys_of_a_whole_subtree_are_that_subtree() -> None:
         ({"score": "mse"}, {"score": "much"}, ["'score' is given the weight 'much', which is no number"]),
         ({"score": "mse"}, {"score": [1, 2]}, ["2 weights for 1 losses"]),
     ],
-    ids=str,
+    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_what_cannot_be_is_one_sentence(losses: Any, weights: Any, says: list[str]) -> None:
     with pytest.raises(ValueError) as raised:
