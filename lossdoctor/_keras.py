@@ -268,6 +268,12 @@ def output_names(model: Any) -> tuple[str, ...] | None:
     return tuple(str(n) for n in names) if names is not None else None
 
 
+def outputs(model: Any) -> Tree:
+    """The symbolic outputs in the containers that calling the model returns; None for a model without a graph."""
+    functional = graph(model)
+    return None if functional is None else _unpack(functional.output)
+
+
 def inputs(model: Any) -> Tree:
     """The containers of `keras.Input` that a functional model declares, as `InputSpec`; None for others."""
     functional = graph(model)

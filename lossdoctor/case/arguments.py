@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from lossdoctor.near import did_you_mean, first_line
+from lossdoctor.nested import has_paths, nest_losses, nest_metrics
 from lossdoctor.types import CaseError, CompileArgs, Tree
 
 _MOST_BYTES = 4 << 20
@@ -136,3 +137,31 @@ def override(saved: CompileArgs, changes: Mapping[str, Any], source: str) -> Com
         return saved
     dropped = {"loss_weights": None, "metrics": None, "weighted_metrics": None} if "loss" in changes else {}
     return replace(saved, **{**dropped, **changes}, source=source)
+
+
+def with_paths(
+    chosen: CompileArgs, given: Mapping[str, Any], outputs: Tree, names: Sequence[str] | None
+) -> CompileArgs:
+    """The arguments with the paths of the command line ("detection.bbox") nested like the outputs.
+
+    A dict of which no key is a path stays as it is, and so does a key that an output really has. Raises `CaseError`.
+    """
+    pathed = {name for name, value in given.items() if has_paths(outputs, names, value)}
+    try:
+        if "loss" in pathed or "loss_weights" in pathed:
+            # A weight by path needs the losses by path; weights for such losses may be nested or by path alike.
+            weights = chosen.loss_weights if isinstance(chosen.loss_weights, dict) else None
+            made = nest_losses(outputs, names, _by_path(chosen.loss), weights, ("--loss", "--loss-weights"), True)
+            chosen = replace(chosen, loss=made.loss, loss_weights=made.loss_weights if weights else chosen.loss_weights)
+        if "metrics" in pathed:
+            chosen = replace(chosen, metrics=nest_metrics(outputs, names, chosen.metrics, "--metrics"))
+    except ValueError as error:
+        raise CaseError(str(error)) from error
+    return chosen
+
+
+def _by_path(loss: Tree) -> dict[str, Any]:
+    """A `loss` of compile as losses by path: a single one goes to every output."""
+    if loss is None:
+        raise CaseError("--loss-weights gives weights, but the model is compiled without a loss; give --loss as well.")
+    return loss if isinstance(loss, dict) else {"" if isinstance(loss, list | tuple) else "*": loss}

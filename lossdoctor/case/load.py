@@ -65,6 +65,7 @@ def load_case(
     rows = rows_of(held)
     spec = model.describe(live, source, held.x, rows, unknown=unknown, moved=moved, stored_code=stored_code)
     chosen = arguments.override(saved, _changes(given, known), "the command line")
+    chosen = arguments.with_paths(chosen, given, spec.outputs, spec.output_names)
     whole_model = None
     if forward:
         if held.x is None:
