@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from lossdoctor import stored as stored  # importing it makes reports picklable
 from lossdoctor import trees
 from lossdoctor.facts import Exam
 from lossdoctor.types import (
@@ -34,6 +35,7 @@ def examine(
     forward: bool = False,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    severity: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ReportData:
     """Examine a model and a batch named on the command line. Raises `CaseError` where they cannot be read."""
@@ -50,7 +52,7 @@ def examine(
         unsafe=unsafe,
         forward=forward,
     )
-    return diagnose(case, select=select, ignore=ignore, progress=progress)
+    return diagnose(case, select=select, ignore=ignore, severity=severity, progress=progress)
 
 
 def diagnose(
@@ -58,28 +60,33 @@ def diagnose(
     *,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    severity: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ReportData:
-    """A case in, a finished report out."""
+    """A case in, a finished report out. `severity` overrides rules' own: code or prefix -> error, warning, info or off."""
     from lossdoctor.exam.observe import examine as run_exam
 
     progress("running Keras on a stand-in")
     exam = run_exam(case)
     progress("applying the rules")
-    findings, checks = apply_rules(exam, select, ignore)
+    findings, checks = apply_rules(exam, select, ignore, severity)
     return make_report(exam, findings, checks)
 
 
-def apply_rules(exam: Exam, select: Sequence[str], ignore: Sequence[str]) -> tuple[tuple[Finding, ...], Checks]:
+def apply_rules(
+    exam: Exam, select: Sequence[str], ignore: Sequence[str], severity: Mapping[str, str] | None = None
+) -> tuple[tuple[Finding, ...], Checks]:
     """What the chosen rules find, worst first, and which rules could not run and why."""
     from lossdoctor.rules import RULES
     from lossdoctor.rules.loss_raises import unexplained
-    from lossdoctor.rules.selection import choose
+    from lossdoctor.rules.selection import choose, override, severity_of
 
     findings: list[Finding] = []
     ran: list[str] = []
     skipped: dict[str, str] = {}
     for rule in choose(RULES, select, ignore):
+        if severity and severity_of(rule.code, severity) == "off":
+            continue
         missing = [need for need in rule.needs if need in exam.skipped]
         if missing:
             skipped[rule.code] = exam.skipped[missing[0]]
@@ -88,6 +95,7 @@ def apply_rules(exam: Exam, select: Sequence[str], ignore: Sequence[str]) -> tup
         ran.append(rule.code)
     if exam.fit.outcome.status == "raises" and "LD804" in ran and not any(f.severity == "error" for f in findings):
         findings.append(unexplained(exam))
+    findings = list(override(findings, severity or {}))
     findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.code, f.where))
     return tuple(findings), Checks(tuple(ran), skipped, notes(exam))
 
@@ -167,13 +175,13 @@ def _rows(call: Any) -> Iterable[Pair]:
 
 
 def verdict(findings: Sequence[Finding]) -> Verdict:
-    """The worst impact of the errors; "risk" where there are only warnings."""
+    """The worst impact of the errors; "risk" where there are only warnings, or errors by the settings alone."""
     errors = {f.impact for f in findings if f.severity == "error"}
     if "raises" in errors:
         return "raises"
-    if errors:
+    if "silent" in errors:
         return "silent"
-    return "risk" if any(f.severity == "warning" for f in findings) else "clean"
+    return "risk" if any(f.severity in ("error", "warning") for f in findings) else "clean"
 
 
 __all__ = ["CaseError", "apply_rules", "diagnose", "examine", "make_report"]
