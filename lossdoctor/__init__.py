@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lossdoctor.api import FindingsError, Report, check
     from lossdoctor.case.batch import load_batch, save_batch
+    from lossdoctor.many import CaseResult, check_many
+    from lossdoctor.request import CheckCase
     from lossdoctor.types import CaseError, Finding
 
 _HOMES = {
@@ -17,12 +19,26 @@ _HOMES = {
     "Report": "lossdoctor.api",
     "FindingsError": "lossdoctor.api",
     "Finding": "lossdoctor.types",
+    "CaseResult": "lossdoctor.many",
+    "CheckCase": "lossdoctor.request",
+    "check_many": "lossdoctor.many",
     "CaseError": "lossdoctor.types",
     "load_batch": "lossdoctor.case.batch",
     "save_batch": "lossdoctor.case.batch",
 }
 
-__all__ = ["CaseError", "Finding", "FindingsError", "Report", "check", "load_batch", "save_batch"]
+__all__ = [
+    "CaseError",
+    "CaseResult",
+    "CheckCase",
+    "Finding",
+    "FindingsError",
+    "Report",
+    "check",
+    "check_many",
+    "load_batch",
+    "save_batch",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,8 @@ PACKAGE = Path(lossdoctor.__file__).parent
 PLACES = [
     {"types"},
     {"facts"},
-    {"trees", "near", "files"},
+    {"trees", "near", "files", "stored"},
+    {"request"},
     {"_keras", "_graph", "quiet"},
     {"installed"},
     {"case"},
@@ -24,8 +25,12 @@ PLACES = [
     {"rules"},
     {"fixes"},
     {"report"},
+    {"settings"},
     {"doctor"},
+    {"fingerprint"},
+    {"cached", "baseline"},
     {"api"},
+    {"many"},
     {"cli", "demo"},
 ]
 
@@ -85,6 +90,7 @@ HEAVY = ("keras", "tensorflow", "jax", "numpy", "optree")
         (["check"], 2),
         (["check", "gone.keras", "gone.npz"], 2),
         (["check", "--schema"], 0),
+        (["check", "--config", "gone.toml"], 2),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else str(v),
 )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lossdoctor.cli.boundary import FOUND, Stop, boundary
+from lossdoctor.cli.gate import make_gate
+from lossdoctor.cli.many import examine_all, exit_code, write_all
 
 if TYPE_CHECKING:
     from lossdoctor.types import ReportData
@@ -62,12 +64,32 @@ def check(
         list[str] | None, typer.Option(help="Run only these rules: codes or prefixes, with commas.")
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Leave these rules out.")] = None,
-    fail_on: Annotated[FailOn, typer.Option(help="The least severity that makes the exit code 1.")] = FailOn.error,
+    fail_on: Annotated[
+        FailOn | None, typer.Option(help="The least severity that makes the exit code 1; error without settings.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A settings file in place of lossdoctor.toml or pyproject.toml.")
+    ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Without MODEL: only this case of the settings. Repeatable.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Without MODEL: examine in this many processes.")] = 1,
+    baseline: Annotated[
+        Path | None, typer.Option(help="A file of known findings, which do not fail the check.")
+    ] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(help="Write the present findings to this file; they then do not fail the check.")
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Examine anew, and keep nothing for the next time.")
+    ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the report and exit.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the findings.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="All evidence.")] = False,
 ) -> None:
     """Examine a model with one batch, report, and exit 1 where there are errors.
+
+    Without MODEL, all cases of the settings (lossdoctor.toml, or [tool.lossdoctor] in pyproject.toml).
 
     Exit codes: 0 nothing at or above --fail-on; 1 findings; 2 the case could not be read; 3 a bug in lossdoctor.
     """
@@ -77,37 +99,47 @@ def check(
 
             typer.echo(schema_text(), nl=False)
             return
-        if model is None:
-            raise Stop(2, "check needs a model and a batch: lossdoctor check model.keras batch.npz.")
-        report = examine_quietly(
+        gate = make_gate(
             model,
             batch,
-            loss=loss,
-            loss_weights=loss_weights,
-            metrics=metrics,
-            objects=tuple(objects or ()),
-            unsafe=unsafe,
-            forward=forward,
-            select=tuple(select or ()),
-            ignore=tuple(ignore or ()),
+            config=config,
+            names=case or (),
+            options={
+                "loss": loss,
+                "loss_weights": loss_weights,
+                "metrics": metrics,
+                "unsafe": unsafe,
+                "forward": forward,
+            },
+            general={"select": select, "ignore": ignore, "objects": objects, "fail_on": fail_on, "baseline": baseline},
+            write_baseline=write_baseline,
         )
+        if model is None:
+            results = examine_all(gate, jobs=jobs, cache=not no_cache)
+            write_all(results, gate, format.value, output, verbose=verbose, quiet=quiet)
+            raise Stop(exit_code(results, gate))
+        asked = gate.cases[0]
+        report = examine_quietly(asked.model, asked.batch, cache=not no_cache, folder=asked.folder, **asked.options())
+        report = gate.settled({asked.name: report})[asked.name]
         _write(report, format, output, verbose=verbose, quiet=quiet)
-        if fail_on is not FailOn.never and _found(report, fail_on.value):
+        if gate.fails(report):
             raise Stop(FOUND)
 
 
-def examine_quietly(model: str, batch: str | None, **options: object) -> ReportData:
-    """The report of one case; a spinner on a terminal's stderr, nothing on stdout."""
-    from lossdoctor.doctor import examine
+def examine_quietly(model: str, batch: str | None, *, cache: bool = False, **options: object) -> ReportData:
+    """The report of one case; a spinner on a terminal's stderr, nothing on stdout. `options` are `CheckCase`'s."""
+    from lossdoctor.cached import examine
     from lossdoctor.quiet import captured_output, uncollected
+    from lossdoctor.request import CheckCase
 
+    case = CheckCase(model, batch, **options)  # type: ignore[arg-type]
     if not sys.stderr.isatty():
         with captured_output(), uncollected():
-            return examine(model, batch, **options)  # type: ignore[arg-type]
+            return examine(case, cache=cache)
     from rich.console import Console
 
     with captured_output(), uncollected(), Console(stderr=True).status("reading the model and the batch") as status:
-        return examine(model, batch, progress=status.update, **options)  # type: ignore[arg-type]
+        return examine(case, cache=cache, progress=status.update)
 
 
 def _write(report: ReportData, format: Format, output: Path | None, *, verbose: bool, quiet: bool) -> None:
@@ -134,9 +166,3 @@ def _write(report: ReportData, format: Format, output: Path | None, *, verbose: 
         from lossdoctor.files import write_text
 
         write_text(output, text)
-
-
-def _found(report: ReportData, least: str) -> bool:
-    from lossdoctor.types import at_least
-
-    return any(at_least(f.severity, least) for f in report.findings)

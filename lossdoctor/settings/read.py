@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ _MOST_BYTES = 4 << 20
 class Repository:
     """Settings as they are used: paths seen from the working directory. `file` is None where there are none."""
 
-    general: General = General()
+    general: General = field(default_factory=General)
     cases: tuple[CheckCase, ...] = ()
     file: str | None = None
 
@@ -186,7 +186,9 @@ def _used(settings: Settings, path: Path, shown: str) -> Repository:
 
     def case(entry: CaseSettings) -> CheckCase:
         name = _name(entry)
-        fitting = [c for pattern, codes in settings.per_case_ignores.items() if fnmatchcase(name, pattern) for c in codes]
+        fitting = [
+            c for pattern, codes in settings.per_case_ignores.items() if fnmatchcase(name, pattern) for c in codes
+        ]
         return CheckCase(
             model=_located(entry.model, folder),
             batch=_located(entry.batch, folder),
@@ -194,7 +196,7 @@ def _used(settings: Settings, path: Path, shown: str) -> Repository:
             loss=_argument(entry.loss, folder),
             loss_weights=_argument(entry.loss_weights, folder),
             metrics=_argument(entry.metrics, folder),
-            objects=tuple(_located(o, folder) for o in entry.objects),
+            objects=_located_objects(entry.objects, folder),
             unsafe=entry.unsafe,
             forward=entry.forward,
             select=entry.select or (),
@@ -205,7 +207,7 @@ def _used(settings: Settings, path: Path, shown: str) -> Repository:
     general = General(
         select=settings.select,
         ignore=settings.ignore,
-        objects=tuple(_located(o, folder) for o in settings.objects),
+        objects=_located_objects(settings.objects, folder),
         severity=settings.severity,
         fail_on=settings.fail_on,
         baseline=None if settings.baseline is None else _seen_from_here(settings.baseline, folder),
@@ -215,20 +217,17 @@ def _used(settings: Settings, path: Path, shown: str) -> Repository:
 
 
 def _located(name: str, folder: str) -> str:
-    """A file, folder or file.py:name of the settings as seen from the working directory; modules stay as they are."""
+    """A file, folder or file.py:name of the settings as seen from the working directory; module:name stays as it is."""
     file, colon, attribute = name.rpartition(":")
     if colon and file.endswith(".py"):
         return f"{_seen_from_here(file, folder)}:{attribute}"
-    if re.fullmatch(r"[\w.]+:[\w.]+", name) or _is_module(name):
-        return name
-    return _seen_from_here(name, folder)
+    return name if re.fullmatch(r"[\w.]+:[\w.]+", name) else _seen_from_here(name, folder)
 
 
-def _is_module(name: str) -> bool:
-    """True for package.module; a file has a slash or an ending that says what it holds."""
-    return bool(re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name)) and not name.endswith(
-        (".py", ".keras", ".npz", ".h5")
-    )
+def _located_objects(names: tuple[str, ...], folder: str) -> tuple[str, ...]:
+    """As `_located` for `objects`, where a name without a slash or .py is a module."""
+    files = (name.endswith(".py") or "/" in name or "\\" in name for name in names)
+    return tuple(_seen_from_here(n, folder) if is_file else n for n, is_file in zip(names, files, strict=True))
 
 
 def _argument(value: Any, folder: str) -> Any:

@@ -33,7 +33,9 @@ class CaseSettings(_Table):
         None, description="What the case is called; without it, the model as written here.", min_length=1
     )
     loss: JsonValue = Field(None, description="Losses in place of the saved ones: a name, a table, or a .json file.")
-    loss_weights: JsonValue = Field(None, description="Loss weights: numbers as the losses are nested, or a .json file.")
+    loss_weights: JsonValue = Field(
+        None, description="Loss weights: numbers as the losses are nested, or a .json file."
+    )
     metrics: JsonValue = Field(None, description="Metrics in place of the saved ones.")
     objects: Strings = Field((), description="Further files or modules with custom classes; they are imported.")
     unsafe: bool = Field(False, description="Permit Lambda code that is stored in the model file.")
