@@ -27,10 +27,11 @@ _WORDS = 9
 
 @dataclass(frozen=True)
 class Row:
-    """One case as it is told: its report without what the baseline knows, or why there is none."""
+    """One case as it is told: its report without what the baseline knows (`known` findings), or why there is none."""
 
     name: str
     report: ReportData | None = None
+    known: int = 0
     error: str | None = None
     bug: bool = False
 
@@ -48,14 +49,9 @@ def examine_all(gate: Gate, *, jobs: int, cache: bool) -> list[Row]:
             results = check_many(fresh, cache=cache, progress=advance)
     found = {**kept, **{r.name: r.report.data for r in results if r.report is not None}}
     settled = gate.settled({case.name: found[case.name] for case in gate.cases if case.name in found})
-    failed = {r.name: r for r in results if r.report is None}
-    return [_row(case.name, settled, failed) for case in gate.cases]
-
-
-def _row(name: str, settled: Mapping[str, ReportData], failed: Mapping[str, CaseResult]) -> Row:
-    if name in settled:
-        return Row(name, settled[name])
-    return Row(name, None, failed[name].error, failed[name].bug)
+    failed = {r.name: Row(r.name, error=r.error, bug=r.bug) for r in results if r.report is None}
+    told = {name: Row(name, left, len(found[name].findings) - len(left.findings)) for name, left in settled.items()}
+    return [told.get(case.name) or failed[case.name] for case in gate.cases]
 
 
 def _from_cache(cases: Sequence[CheckCase]) -> Iterator[tuple[str, ReportData]]:
@@ -140,7 +136,7 @@ def to_json(rows: Sequence[Row], gate: Gate) -> str:
 
 
 def summary(rows: Sequence[Row], gate: Gate) -> dict[str, Any]:
-    """How many cases there are, fail and cannot be read; findings by severity; stale entries of the baseline."""
+    """How many cases there are, fail and cannot be read; how many findings by severity, and how many the baseline knows."""
     found = {row.name: row.report for row in rows if row.report is not None}
     counts = [report.summary for report in found.values()]
     return {
@@ -148,6 +144,7 @@ def summary(rows: Sequence[Row], gate: Gate) -> dict[str, Any]:
         "failing": sum(gate.fails(report) for report in found.values()),
         "unreadable": len(rows) - len(found),
         **{severity: sum(c[severity] for c in counts) for severity in ("error", "warning", "info")},
+        "in_baseline": sum(row.known for row in rows),
     }
 
 
@@ -208,7 +205,8 @@ def _sentence(counts: Mapping[str, int]) -> str:
     if counts["unreadable"]:
         parts.append(f"{counts['unreadable']} unreadable")
     found = (f"{counts[s]} {s}{'s' * (counts[s] != 1 and s != 'info')}" for s in ("error", "warning", "info"))
-    return f"{', '.join(parts)}; {', '.join(found)}"
+    known = f"; {counts['in_baseline']} more in the baseline" if counts["in_baseline"] else ""
+    return f"{', '.join(parts)}; {', '.join(found)}{known}"
 
 
 def _shown(text: str) -> str:
