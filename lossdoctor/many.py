@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -169,13 +170,25 @@ def _examined(case: CheckCase, cache: bool) -> Any:
 
     if not is_reference(case.model):
         read_model_config(case.model)  # what is no model answers without Keras
-    with captured_output(), _own_modules(case):
+    with captured_output(), _own_modules(case), _without_advice():
         with uncollected():
             import_keras_quietly()
         from lossdoctor import _keras
 
         with _keras.preserved_state():
             return examine_anew(case, cache=cache)
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """TensorFlow's logger advises against tracing many functions in one process, which is what many cases are."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager
