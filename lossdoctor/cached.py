@@ -107,6 +107,8 @@ def _digests(parts: Iterable[bytes]) -> list[bytes]:
 
 def _model(path: str, forward: bool) -> bytes:
     """What a check reads of a `.keras` file: its JSON documents, and with `forward` the checksums of its weights."""
+    if not os.path.isfile(path):
+        raise Unknown(path)
     with zipfile.ZipFile(path) as archive:
         names = [name for name in ("config.json", "metadata.json") if name in archive.namelist()]
         if any(archive.getinfo(name).file_size > _WHOLE * 4 for name in names):

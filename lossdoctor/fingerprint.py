@@ -59,7 +59,8 @@ def environment_of() -> list[bytes]:
 def _require_fresh_keras() -> None:
     from lossdoctor import _keras
 
-    if _keras.was_configured(json.loads(_keras_configuration())):
+    file = json.loads(_keras_configuration())
+    if not isinstance(file, dict) or _keras.was_configured(file):
         raise Unknown("keras")
 
 
@@ -89,6 +90,8 @@ def own_code() -> str:
 
 def file_bytes(path: str | os.PathLike[str]) -> bytes:
     """The whole of a file that is no larger than a batch or a source should be. Raises `Unknown`, `OSError`."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would wait for ever
+        raise Unknown(str(path))
     with open(path, "rb") as stream:
         data = stream.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:

@@ -77,18 +77,22 @@ def check_in_processes(
     progress: Callable[[CaseResult], None] = lambda _: None,
 ) -> list[CaseResult]:
     """As `check_many`, with `jobs` worker processes; a case that ends its worker costs no other case its result."""
-    lost: set[str] = set()
+    found: dict[str, CaseResult] = {}
+    waiting = [list(cases)]
+    while waiting:
+        group = waiting.pop(0)
 
-    def tell(result: CaseResult) -> None:
-        lost.add(result.name) if isinstance(result, _Lost) else progress(result)
+        def tell(result: CaseResult, alone: bool = len(group) == 1) -> None:
+            if alone or not isinstance(result, _Lost):
+                progress(result)
 
-    with _pool(min(jobs, len(cases))) as pool:
-        results = check_many(cases, executor=pool, cache=cache, progress=tell)
-    for place, case in enumerate(cases):
-        if case.name in lost:  # its own doing, or that of a case beside it
-            with _pool(1) as pool:
-                results[place] = check_many([case], executor=pool, cache=cache, progress=progress)[0]
-    return results
+        with _pool(min(jobs, len(group))) as pool:
+            found |= {r.name: r for r in check_many(group, executor=pool, cache=cache, progress=tell)}
+        lost = [case for case in group if isinstance(found[case.name], _Lost)]
+        if len(group) > 1:  # one of them ended its worker, and with it the pool; halves find out which
+            middle = len(lost) // 2
+            waiting += [half for half in (lost[:middle], lost[middle:]) if half]
+    return [found[case.name] for case in cases]
 
 
 @contextlib.contextmanager

@@ -151,6 +151,13 @@ def test_what_is_not_known_without_running_it_is_not_kept(case: CheckCase) -> No
     assert cached.key_of(case) is None
     Path("kept_losses.py").write_text("def broken(:\n")
     assert cached.key_of(case) is None
+    os.mkfifo("pipe")
+    for pipe in (
+        replace(case, model="pipe"),
+        replace(case, batch="pipe"),
+        replace(case, objects=("./pipe",)),
+    ):
+        assert cached.key_of(pipe) is None, pipe
     Path("b.npz").write_bytes(b"PK no zip")
     assert cached.key_of(replace(case, objects=())) is not None  # a key of what no check can read: nothing is kept
     Path("m.keras").write_bytes(b"PK no zip")

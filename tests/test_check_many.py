@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import shutil
 import sys
@@ -129,6 +130,23 @@ CODE: dict[str, Callable[[], str]] = {
     "configures Keras": lambda: "import keras\nkeras.config.set_floatx('float64')\nkeras.config.set_epsilon(0.5)\n",
     "registers": lambda: "import keras\n@keras.saving.register_keras_serializable('p')\nclass Thing:\n    pass\n",
 }
+
+
+def test_progress_tells_every_case_once_whatever_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for what ended a pool, without Keras: workers that end on some names."""
+    monkeypatch.setattr("lossdoctor.many.run_case", _perhaps_end)
+    cases = [CheckCase("m", "b", f"{'deadly' if n in (2, 5) else 'fine'} {n}") for n in range(7)]
+    seen: list[str] = []
+    results = check_in_processes(cases, 2, progress=lambda r: seen.append(r.name))
+    assert [r.name for r in results] == [c.name for c in cases] and sorted(seen) == sorted(c.name for c in cases)
+    assert {r.name for r in results if "process that examined it ended" in str(r.error)} == {"deadly 2", "deadly 5"}
+    assert {r.error for r in results if r.name.startswith("fine")} == {"said"}
+
+
+def _perhaps_end(case: CheckCase, cache: bool) -> tuple[str, None, str, bool]:
+    if case.name.startswith("deadly"):
+        os._exit(9)
+    return case.name, None, "said", False
 
 
 @pytest.mark.parametrize("name", CODE)
