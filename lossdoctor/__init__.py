@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lossdoctor.api import FindingsError, Report, check
     from lossdoctor.case.batch import load_batch, save_batch
+    from lossdoctor.many import CaseResult, check_many
     from lossdoctor.nested import nested_losses
+    from lossdoctor.request import CheckCase
     from lossdoctor.types import CaseError, Finding
 
 _HOMES = {
@@ -18,13 +20,28 @@ _HOMES = {
     "Report": "lossdoctor.api",
     "FindingsError": "lossdoctor.api",
     "Finding": "lossdoctor.types",
+    "CaseResult": "lossdoctor.many",
+    "CheckCase": "lossdoctor.request",
+    "check_many": "lossdoctor.many",
     "CaseError": "lossdoctor.types",
     "load_batch": "lossdoctor.case.batch",
     "save_batch": "lossdoctor.case.batch",
     "nested_losses": "lossdoctor.nested",
 }
 
-__all__ = ["CaseError", "Finding", "FindingsError", "Report", "check", "load_batch", "nested_losses", "save_batch"]
+__all__ = [
+    "CaseError",
+    "CaseResult",
+    "CheckCase",
+    "Finding",
+    "FindingsError",
+    "Report",
+    "check",
+    "check_many",
+    "load_batch",
+    "nested_losses",
+    "save_batch",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,19 +1,21 @@
 """The one module that touches what is private in Keras. Everything else uses Keras's public API.
 
 Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.compile_utils.get_loss`,
-`keras.src.backend.{compute_output_spec, get_keras_mask, set_keras_mask}`, `_keras_history` of a
-KerasTensor, `_compile_config` and `_inputs_struct` of a model.
+`keras.src.backend.{compute_output_spec, get_keras_mask, set_keras_mask}`, `keras.src.backend.common.global_state`,
+`_keras_history` of a KerasTensor, `_compile_config` and `_inputs_struct` of a model.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 from keras.src import backend as _backend
+from keras.src.backend.common import global_state as _global_state
 from keras.src.trainers import compile_utils as _compile_utils
 
 from lossdoctor import trees
@@ -363,3 +365,40 @@ def build_inputs(declared: Tree) -> Any:
     )
     flat = trees.values(tensors)
     return keras.Model(tensors, [keras.layers.Identity(dtype=t.dtype)(t) for t in flat])
+
+
+def was_configured(file: Mapping[str, Any]) -> bool:
+    """True where this process has another configuration than `file` (keras.json) gives, or registered classes of its own."""
+    floatx = file.get("floatx", "float32")
+    due = (floatx, file.get("epsilon", 1e-7), file.get("image_data_format", "channels_last"), floatx)
+    registered = keras.saving.get_custom_objects().values()
+    return _configuration() != due or any(not _is_ours(value) for value in registered)
+
+
+def _configuration() -> tuple[Any, ...]:
+    config = keras.config
+    return (config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name)
+
+
+def _is_ours(value: Any) -> bool:
+    return str(getattr(value, "__module__", "")).split(".")[0] in ("keras", "lossdoctor")
+
+
+@contextlib.contextmanager
+def preserved_state() -> Iterator[None]:
+    """Names are numbered afresh inside; afterwards configuration, numbering and registered objects are as before."""
+    floatx, epsilon, layout, _ = _configuration()
+    policy, registry = keras.config.dtype_policy(), keras.saving.get_custom_objects()
+    registered = dict(registry)
+    numbers = _global_state.get_global_attribute("object_name_uids")
+    _global_state.set_global_attribute("object_name_uids", None)
+    try:
+        yield
+    finally:
+        _global_state.set_global_attribute("object_name_uids", numbers)
+        keras.config.set_floatx(floatx)
+        keras.config.set_epsilon(epsilon)
+        keras.config.set_image_data_format(layout)
+        keras.config.set_dtype_policy(policy)
+        registry.clear()
+        registry.update(registered)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lossdoctor import stored as stored  # importing it makes reports picklable
 from lossdoctor import trees
 from lossdoctor.facts import Exam
 from lossdoctor.types import (
@@ -40,6 +41,7 @@ def examine(
     forward: bool = False,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    severity: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ReportData:
     """Examine a model and a batch named on the command line. Raises `CaseError` where they cannot be read."""
@@ -54,6 +56,7 @@ def examine(
         forward=forward,
         select=select,
         ignore=ignore,
+        severity=severity,
         progress=progress,
     )[0]
 
@@ -64,6 +67,7 @@ def examine_with_exam(
     *,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    severity: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
     **given: Any,
 ) -> tuple[ReportData, Exam]:
@@ -72,7 +76,7 @@ def examine_with_exam(
 
     progress("reading the model and the batch")
     case = load_case(model, batch, **given)
-    return diagnose_with_exam(case, select=select, ignore=ignore, progress=progress)
+    return diagnose_with_exam(case, select=select, ignore=ignore, severity=severity, progress=progress)
 
 
 def diagnose(
@@ -80,10 +84,11 @@ def diagnose(
     *,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    severity: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ReportData:
-    """A case in, a finished report out."""
-    return diagnose_with_exam(case, select=select, ignore=ignore, progress=progress)[0]
+    """A case in, a finished report out. `severity` overrides rules' own: code or prefix -> error, warning, info or off."""
+    return diagnose_with_exam(case, select=select, ignore=ignore, severity=severity, progress=progress)[0]
 
 
 def diagnose_with_exam(
@@ -91,6 +96,7 @@ def diagnose_with_exam(
     *,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
+    severity: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[ReportData, Exam]:
     """The report, and the exam that it tells of."""
@@ -99,7 +105,7 @@ def diagnose_with_exam(
     progress("running Keras on a stand-in")
     exam = run_exam(case)
     progress("applying the rules")
-    findings, checks = apply_rules(exam, select, ignore)
+    findings, checks = apply_rules(exam, select, ignore, severity)
     if any(fix.edits for f in findings for fix in f.fixes):
         progress("trying the repairs")
         findings = prove_repairs(exam, findings)
@@ -110,8 +116,8 @@ def prove_repairs(exam: Exam, findings: tuple[Finding, ...]) -> tuple[Finding, .
     """The findings with their repairs tried on the case, each by a new exam under every rule."""
     from lossdoctor.fixes.verify import prove
 
-    proven = {(f.code, f.where, f.message): f for f in prove(state_of(exam), examined)}
-    return tuple(proven.get((f.code, f.where, f.message), f) for f in findings)
+    proven = {(f.code, f.where, f.message): f.fixes for f in prove(state_of(exam), examined)}
+    return tuple(replace(f, fixes=proven.get((f.code, f.where, f.message), f.fixes)) for f in findings)
 
 
 def state_of(exam: Exam) -> State:
@@ -136,16 +142,20 @@ def plan_repairs(exam: Exam, grades: Sequence[str] = ("safe", "review")) -> Plan
     return make_plan(state_of(exam), examined, tuple(grades))
 
 
-def apply_rules(exam: Exam, select: Sequence[str], ignore: Sequence[str]) -> tuple[tuple[Finding, ...], Checks]:
+def apply_rules(
+    exam: Exam, select: Sequence[str], ignore: Sequence[str], severity: Mapping[str, str] | None = None
+) -> tuple[tuple[Finding, ...], Checks]:
     """What the chosen rules find, worst first, and which rules could not run and why."""
     from lossdoctor.rules import RULES
     from lossdoctor.rules.loss_raises import unexplained
-    from lossdoctor.rules.selection import choose
+    from lossdoctor.rules.selection import choose, override, severity_of
 
     findings: list[Finding] = []
     ran: list[str] = []
     skipped: dict[str, str] = {}
     for rule in choose(RULES, select, ignore):
+        if severity and severity_of(rule.code, severity) == "off":
+            continue
         missing = [need for need in rule.needs if need in exam.skipped]
         if missing:
             skipped[rule.code] = exam.skipped[missing[0]]
@@ -154,6 +164,7 @@ def apply_rules(exam: Exam, select: Sequence[str], ignore: Sequence[str]) -> tup
         ran.append(rule.code)
     if exam.fit.outcome.status == "raises" and "LD804" in ran and not any(f.severity == "error" for f in findings):
         findings.append(unexplained(exam))
+    findings = list(override(findings, severity or {}))
     findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.code, f.where))
     return tuple(findings), Checks(tuple(ran), skipped, notes(exam))
 
@@ -258,13 +269,13 @@ def _rows(call: Any) -> Iterable[Pair]:
 
 
 def verdict(findings: Sequence[Finding]) -> Verdict:
-    """The worst impact of the errors; "risk" where there are only warnings."""
+    """The worst impact of the errors; "risk" where there are only warnings, or errors by the settings alone."""
     errors = {f.impact for f in findings if f.severity == "error"}
     if "raises" in errors:
         return "raises"
-    if errors:
+    if "silent" in errors:
         return "silent"
-    return "risk" if any(f.severity == "warning" for f in findings) else "clean"
+    return "risk" if any(f.severity in ("error", "warning") for f in findings) else "clean"
 
 
 __all__ = [

@@ -16,8 +16,9 @@ PACKAGE = Path(lossdoctor.__file__).parent
 PLACES = [
     {"types"},
     {"facts"},
-    {"trees", "near", "files"},
+    {"trees", "near", "files", "stored"},
     {"paths", "nesting"},
+    {"request"},
     {"_keras", "_graph", "quiet"},
     {"nested"},
     {"installed"},
@@ -26,8 +27,12 @@ PLACES = [
     {"rules"},
     {"fixes"},
     {"report"},
+    {"settings"},
     {"doctor"},
+    {"fingerprint"},
+    {"cached", "baseline"},
     {"api"},
+    {"many"},
     {"cli", "demo"},
 ]
 
@@ -87,6 +92,7 @@ HEAVY = ("keras", "tensorflow", "jax", "numpy", "optree", "libcst")
         (["check"], 2),
         (["check", "gone.keras", "gone.npz"], 2),
         (["check", "--schema"], 0),
+        (["check", "--config", "gone.toml"], 2),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else str(v),
 )

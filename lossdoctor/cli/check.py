@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossdoctor.cli.boundary import FOUND, Stop, boundary
+from lossdoctor.cli.boundary import FOUND, UNREADABLE, Stop, boundary
+from lossdoctor.cli.gate import make_gate
+from lossdoctor.cli.many import examine_all, exit_code, write_all
 from lossdoctor.cli.output import order_typed, plan, write
 from lossdoctor.report.formats import Format
 
 if TYPE_CHECKING:
-    from lossdoctor.facts import Exam
+    from lossdoctor.request import CheckCase
     from lossdoctor.types import ReportData
 
 
@@ -70,12 +72,32 @@ def check(
         list[str] | None, typer.Option(help="Run only these rules: codes or prefixes, with commas.")
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Leave these rules out.")] = None,
-    fail_on: Annotated[FailOn, typer.Option(help="The least severity that makes the exit code 1.")] = FailOn.error,
+    fail_on: Annotated[
+        FailOn | None, typer.Option(help="The least severity that makes the exit code 1; error without settings.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A settings file in place of lossdoctor.toml or pyproject.toml.")
+    ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="Without MODEL: only this case of the settings. Repeatable.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Without MODEL: examine in this many processes.")] = 1,
+    baseline: Annotated[
+        Path | None, typer.Option(help="A file of known findings, which do not fail the check.")
+    ] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(help="Write the present findings to this file; they then do not fail the check.")
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Examine anew, and keep nothing for the next time.")
+    ] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the report and exit.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the findings.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="All evidence.")] = False,
 ) -> None:
     """Examine a model with one batch, report, and exit 1 where there are errors.
+
+    Without MODEL, all cases of the settings (lossdoctor.toml, or [tool.lossdoctor] in pyproject.toml).
 
     Exit codes: 0 nothing at or above --fail-on; 1 findings; 2 the case could not be read; 3 a bug in lossdoctor.
     """
@@ -85,44 +107,55 @@ def check(
 
             typer.echo(schema_text(), nl=False)
             return
-        if model is None:
-            raise Stop(2, "check needs a model and a batch: lossdoctor check model.keras batch.npz.")
         planned = plan(format or (), output or (), order_typed(context))
-        report, exam = examine_quietly(
+        gate = make_gate(
             model,
             batch,
-            loss=loss,
-            loss_weights=loss_weights,
-            metrics=metrics,
-            objects=tuple(objects or ()),
-            unsafe=unsafe,
-            forward=forward,
-            select=tuple(select or ()),
-            ignore=tuple(ignore or ()),
+            config=config,
+            names=case or (),
+            options={
+                "loss": loss,
+                "loss_weights": loss_weights,
+                "metrics": metrics,
+                "unsafe": unsafe,
+                "forward": forward,
+            },
+            general={"select": select, "ignore": ignore, "objects": objects, "fail_on": fail_on, "baseline": baseline},
+            write_baseline=write_baseline,
         )
+        if model is None:
+            if patch is not None:
+                raise Stop(UNREADABLE, "--patch is written for one case; name its model and batch.")
+            results = examine_all(gate, jobs=jobs, cache=not no_cache)
+            write_all(results, gate, planned, verbose=verbose, quiet=quiet)
+            raise Stop(exit_code(results, gate))
+        asked = gate.cases[0]
+        report = examine_quietly(asked, cache=not no_cache)
+        report = gate.settled({asked.name: report})[asked.name]
         write(report, planned, verbose=verbose, quiet=quiet)
         if patch is not None:
-            _write_patch(exam, patch)
-        if fail_on is not FailOn.never and _found(report, fail_on.value):
+            _write_patch(asked, patch)
+        if gate.fails(report):
             raise Stop(FOUND)
 
 
-def examine_quietly(model: str, batch: str | None, **options: Any) -> tuple[ReportData, Exam]:
-    """The report of one case and its exam; a spinner on a terminal's stderr, nothing on stdout."""
+def examine_quietly(case: CheckCase, *, cache: bool = False) -> ReportData:
+    """The report of one case; a spinner on a terminal's stderr, nothing on stdout."""
+    from lossdoctor.cached import examine
     from lossdoctor.cli.running import quietly
-    from lossdoctor.doctor import examine_with_exam
 
     with quietly() as progress:
-        return examine_with_exam(model, batch, progress=progress, **options)
+        return examine(case, cache=cache, progress=progress)
 
 
-def _write_patch(exam: Exam, path: Path) -> None:
-    from lossdoctor.cli.running import patch_of, quietly
-    from lossdoctor.doctor import plan_repairs
+def _write_patch(case: CheckCase, path: Path) -> None:
+    from lossdoctor.cli.running import patch_of, planned
     from lossdoctor.files import write_text
 
-    with quietly("trying the repairs"):
-        written = patch_of(plan_repairs(exam))
+    options = case.options()
+    for name in ("select", "ignore", "severity"):
+        del options[name]
+    written = patch_of(planned(case.model, case.batch or "", **options))
     if written is None:
         typer.echo(
             f"lossdoctor: {path} was not written: there is nothing to repair, or nothing that can be repaired unattended.",
@@ -130,9 +163,3 @@ def _write_patch(exam: Exam, path: Path) -> None:
         )
     else:
         write_text(path, written.text)
-
-
-def _found(report: ReportData, least: str) -> bool:
-    from lossdoctor.types import at_least
-
-    return any(at_least(f.severity, least) for f in report.findings)

@@ -29,10 +29,11 @@ def demo() -> None:
 
         from lossdoctor.cli.check import examine_quietly
         from lossdoctor.report import text
+        from lossdoctor.request import CheckCase
 
         console = Console(highlight=False)
         typer.echo(_BEFORE)
         with as_file(files("lossdoctor") / "demo") as folder:
-            report, _ = examine_quietly(str(folder / "model.keras"), str(folder / "batch.npz"))
+            report = examine_quietly(CheckCase(str(folder / "model.keras"), str(folder / "batch.npz")))
         text.render(report, console)
         typer.echo(_AFTER)

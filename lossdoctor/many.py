@@ -1,0 +1,230 @@
+"""Many cases at once: in this process, in worker processes, or on any `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lossdoctor import stored
+from lossdoctor.api import Report
+from lossdoctor.near import first_line
+from lossdoctor.request import CheckCase, as_cases
+from lossdoctor.types import CaseError
+
+# A case examined elsewhere comes back as text alone: name, stored report, error, whether the error is a bug of ours.
+_Outcome = tuple[str, str | None, str | None, bool]
+# Imports, registries and file descriptors are the process's: one case at a time in each.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class CaseResult:
+    """What became of one case: its report, or the sentence that says why there is none (`bug`: a bug of lossdoctor)."""
+
+    name: str
+    report: Report | None = None
+    error: str | None = None
+    bug: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """True where there is a report without an error."""
+        return self.report is not None and self.report.ok
+
+
+def check_many(
+    cases: Iterable[Any],
+    *,
+    executor: Executor | None = None,
+    cache: bool = True,
+    progress: Callable[[CaseResult], None] = lambda _: None,
+) -> list[CaseResult]:
+    """Check many cases and return their results in the order given; one that cannot be read does not stop the others.
+
+    A case is a `CheckCase`, `(model, batch, options, name)` with the last two optional, or a dict of `CheckCase`'s
+    fields. `executor` is any `concurrent.futures.Executor`, for example a `ProcessPoolExecutor` with the "spawn"
+    context, or Dask's `client.get_executor()`; paths are then read where the work is done. Without one the cases are
+    examined in this process, one by one. `progress` is called with each result as it arrives. Raises `CaseError` for a
+    case that is none.
+    """
+    asked = as_cases(cases)
+    if executor is None:
+        return [_told(_result(run_case(case, cache)), progress) for case in asked]
+    futures = [executor.submit(run_case, case, cache) for case in asked]
+    try:
+        return _collected(futures, asked, progress)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def check_in_processes(
+    cases: Sequence[CheckCase],
+    jobs: int,
+    *,
+    cache: bool = True,
+    progress: Callable[[CaseResult], None] = lambda _: None,
+) -> list[CaseResult]:
+    """As `check_many`, with `jobs` worker processes; a case that ends its worker costs no other case its result."""
+    found: dict[str, CaseResult] = {}
+    waiting = [list(cases)]
+    while waiting:
+        group = waiting.pop(0)
+
+        def tell(result: CaseResult, alone: bool = len(group) == 1) -> None:
+            if alone or not isinstance(result, _Lost):
+                progress(result)
+
+        with _pool(min(jobs, len(group))) as pool:
+            found |= {r.name: r for r in check_many(group, executor=pool, cache=cache, progress=tell)}
+        lost = [case for case in group if isinstance(found[case.name], _Lost)]
+        if len(group) > 1:  # one of them ended its worker, and with it the pool; halves find out which
+            middle = len(lost) // 2
+            waiting += [half for half in (lost[:middle], lost[middle:]) if half]
+    return [found[case.name] for case in cases]
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[Executor]:
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+
+
+class _Lost(CaseResult):
+    """A case whose worker ended."""
+
+
+def _collected(
+    futures: Sequence[Future[_Outcome]], cases: Sequence[CheckCase], progress: Callable[[CaseResult], None]
+) -> list[CaseResult]:
+    names = dict(zip(futures, (case.name for case in cases), strict=True))
+    results = {future: _told(_fetched(future, names[future]), progress) for future in as_completed(futures)}
+    return [results[future] for future in futures]
+
+
+def _fetched(future: Future[_Outcome], name: str) -> CaseResult:
+    try:
+        return _result(future.result())
+    except Exception as error:  # whatever an executor says of a worker that ended
+        what = f"{type(error).__name__}: {first_line(error)}".rstrip(".")
+        return _Lost(
+            name, error=f"{name}: the process that examined it ended ({what}); check it alone, with more memory."
+        )
+
+
+def _told(result: CaseResult, progress: Callable[[CaseResult], None]) -> CaseResult:
+    progress(result)
+    return result
+
+
+def _result(outcome: _Outcome) -> CaseResult:
+    name, text, error, bug = outcome
+    return CaseResult(name, None if text is None else Report(stored.load(text)), error, bug)
+
+
+def run_case(case: CheckCase, cache: bool) -> _Outcome:
+    """One case, examined in this process as if it were alone in it. Raises nothing."""
+    from lossdoctor import cached
+
+    with _ONE_AT_A_TIME:
+        try:
+            found = cached.lookup(case) if cache else None
+            report = _examined(case, cache) if found is None else found
+            return case.name, stored.dump(report), None, False
+        except CaseError as error:
+            return case.name, None, str(error), False
+        except SystemExit:
+            return (
+                case.name,
+                None,
+                f"{case.name}: its code ends the program; guard that with `if __name__ == ...`.",
+                False,
+            )
+        except Exception as error:  # ours: a case's own errors are `CaseError`s
+            if os.environ.get("LOSSDOCTOR_DEBUG") == "1":
+                import traceback
+
+                traceback.print_exc()
+            return case.name, None, f"a bug in lossdoctor ({type(error).__name__}: {first_line(error)})", True
+
+
+def _examined(case: CheckCase, cache: bool) -> Any:
+    from lossdoctor.cached import examine_anew
+    from lossdoctor.case.archive import read_model_config
+    from lossdoctor.case.references import is_reference
+    from lossdoctor.quiet import captured_output, import_keras_quietly, uncollected
+
+    if not is_reference(case.model):
+        read_model_config(case.model)  # what is no model answers without Keras
+    with captured_output(), _own_modules(case), _without_advice():
+        with uncollected():
+            import_keras_quietly()
+        from lossdoctor import _keras
+
+        with _keras.preserved_state():
+            return examine_anew(case, cache=cache)
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """TensorFlow's logger advises against tracing many functions in one process, which is what many cases are."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _own_modules(case: CheckCase) -> Iterator[None]:
+    """What the case imports of the user's own is forgotten afterwards: two cases may each have a losses.py."""
+    modules, path = set(sys.modules), list(sys.path)
+    named = [name.rpartition(":")[0] for name in (case.model, case.batch or "")]
+    files = [name for name in (*case.objects, *named) if name.endswith(".py")]
+    roots = (
+        {os.path.realpath(Path(f).parent) for f in files} | {os.getcwd()} | ({case.folder} if case.folder else set())
+    )
+    installed = tuple(os.path.realpath(sysconfig.get_path(kind)) + os.sep for kind in ("purelib", "platlib", "stdlib"))
+    inside = tuple(os.path.realpath(root) + os.sep for root in roots)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            places = _places(sys.modules[name])
+            if name.split(".")[0] != "lossdoctor" and any(
+                place.startswith(inside) and not place.startswith(installed) for place in places
+            ):
+                del sys.modules[name]
+
+
+def _places(module: Any) -> list[str]:
+    try:
+        return [
+            os.path.realpath(p) for p in (module.__dict__.get("__file__"), *module.__dict__.get("__path__", ())) if p
+        ]
+    except Exception:  # a module may be any object
+        return []
+
+
+__all__ = ["CaseResult", "check_in_processes", "check_many", "run_case"]

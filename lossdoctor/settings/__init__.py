@@ -1,0 +1,1 @@
+"""Settings of a repository: `[tool.lossdoctor]` in pyproject.toml, or lossdoctor.toml."""
