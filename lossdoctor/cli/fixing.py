@@ -117,7 +117,7 @@ def _choose(console: Console, sitting: Session, finding: Finding) -> Any:
 
 
 def _title(fix: Fix) -> str:
-    return fix.title if fix.grade == "safe" else f"{fix.title} (changes numbers)"
+    return fix.title if fix.grade == "safe" else f"{fix.title} (review)"
 
 
 def _proof(fix: Fix) -> str:

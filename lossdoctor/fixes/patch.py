@@ -89,7 +89,7 @@ def _comment(steps: Sequence[Step], told: set[str]) -> list[str]:
     lines: list[str] = []
     for step in steps:
         head = f"{step.finding.code} {step.finding.name}"
-        title = f"{_line(step.fix.title)}{' (changes numbers)' if step.fix.grade == 'review' else ''}"
+        title = f"{_line(step.fix.title)}{' (review)' if step.fix.grade == 'review' else ''}"
         text = head if step.fix.title in told else f"{head}: {title}"
         told.add(step.fix.title)
         lines += textwrap.wrap(text, _WIDTH, initial_indent="    # ", subsequent_indent="    # ")

@@ -15,7 +15,7 @@ HEADLINE = {
     "clean": "Nothing wrong found.",
 }
 COLUMNS = ("output", "target", "loss", "weight", "shapes", "value")
-_GRADE = {"safe": "", "review": " (changes numbers)", "manual": " (by hand)"}
+_GRADE = {"safe": "", "review": " (review)", "manual": " (by hand)"}
 
 
 def cells(pair: Pair) -> list[str]:
@@ -68,7 +68,7 @@ def said(outcome: Outcome) -> tuple[str, str]:
 
 
 def fix_title(fix: Fix) -> str:
-    """What a fix does, and whether it changes numbers."""
+    """What a fix does, and its grade where that is not safe."""
     return f"{fix.title}{_GRADE[fix.grade]}"
 
 
