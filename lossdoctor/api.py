@@ -107,6 +107,7 @@ def check(
     loss_weights: Any = _UNSET,
     metrics: Any = _UNSET,
     forward: bool = False,
+    repairs: bool = True,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
 ) -> Report:
@@ -115,8 +116,8 @@ def check(
     `batch` is `(x, y)` or `(x, y, sample_weight)` with trees of arrays, or anything that iterates over such
     tuples (the first is taken). `outputs` is a tree of arrays (used as the predictions) or of specs:
     anything with .shape and .dtype, or (shape, dtype); x may then be None. `loss`, `loss_weights` and
-    `metrics` take the place of what the model was compiled with. The model is not changed: weights,
-    compile state and optimizer stay as they are.
+    `metrics` take the place of what the model was compiled with. `repairs=False` names repairs without trying them,
+    which is quicker. The model is not changed: weights, compile state and optimizer stay as they are.
 
     Raises `CaseError` for a case that cannot be read.
     """
@@ -147,7 +148,7 @@ def check(
         raise CaseError("forward=True runs the model on x; it needs a model that has its weights, and x in the batch.")
     live = model if forward else None
     case = Case(spec, held, arguments, versions, rows, live)
-    return Report(*diagnose_with_exam(case, select=select, ignore=ignore))
+    return Report(*diagnose_with_exam(case, select=select, ignore=ignore, repairs=repairs))
 
 
 def _name(model: Any) -> str:

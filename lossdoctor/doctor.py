@@ -97,16 +97,17 @@ def diagnose_with_exam(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     severity: Mapping[str, str] | None = None,
+    repairs: bool = True,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[ReportData, Exam]:
-    """The report, and the exam that it tells of."""
+    """The report, and the exam that it tells of; without `repairs` none of them is tried."""
     from lossdoctor.exam.observe import examine as run_exam
 
     progress("running Keras on a stand-in")
     exam = run_exam(case)
     progress("applying the rules")
     findings, checks = apply_rules(exam, select, ignore, severity)
-    if any(fix.edits for f in findings for fix in f.fixes):
+    if repairs and any(fix.edits for f in findings for fix in f.fixes):
         progress("trying the repairs")
         findings = prove_repairs(exam, findings)
     return make_report(exam, findings, checks), exam

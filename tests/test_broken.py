@@ -105,7 +105,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], list[str]]] = {
 def test_one_rule_names_the_cause_and_keras_agrees(name: str) -> None:
     build, targets, codes = CASES[name]
     model, batch = build(), (normal(N, 4), targets())
-    report = lossdoctor.check(model, batch)
+    report = lossdoctor.check(model, batch, repairs=False)
     assert [f.code for f in report.findings if f.severity == "error"] == codes
     agree_with_keras(model, batch, report)
 
@@ -116,7 +116,7 @@ def test_a_loss_that_reaches_nothing() -> None:
         return ops.mean(ops.square(y_true - ops.stop_gradient(y_pred)), axis=-1)
 
     model, batch = one(loss=stopped), (normal(N, 4), normal(N, 1))
-    report = lossdoctor.check(model, batch)
+    report = lossdoctor.check(model, batch, repairs=False)
     assert "No gradients provided" in str(report.data.outcomes["fit"].error)
     agree_with_keras(model, batch, report)
 
@@ -124,52 +124,54 @@ def test_a_loss_that_reaches_nothing() -> None:
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX does not check labels, which a later rule says")
 def test_an_error_of_the_compiled_step_says_what_it_is() -> None:
     model = made(lambda i: dense(3, "softmax")(i), loss="sparse_categorical_crossentropy")
-    report = lossdoctor.check(model, (normal(N, 4), np.full(N, 7)))
+    report = lossdoctor.check(model, (normal(N, 4), np.full(N, 7)), repairs=False)
     assert "label value of 7 which is outside the valid range of [0, 3)" in str(report.data.outcomes["fit"].error)
     agree_with_keras(model, (normal(N, 4), np.full(N, 7)), report)
 
 
 def test_the_user_s_line_is_named() -> None:
-    finding = lossdoctor.check(one(loss=_raises), (normal(N, 4), normal(N, 1))).findings[0]
+    finding = lossdoctor.check(one(loss=_raises), (normal(N, 4), normal(N, 1)), repairs=False).findings[0]
     assert "test_broken.py" in finding.evidence["at"] and 'raise RuntimeError("user boom")' in finding.evidence["at"]
 
 
 def test_large_batches_are_cut_and_that_is_said() -> None:
     model, rows = one(), 5000
-    report = lossdoctor.check(model, (normal(rows, 4), normal(rows, 1)))
+    report = lossdoctor.check(model, (normal(rows, 4), normal(rows, 1)), repairs=False)
     assert report.data.rows == 256 and report.ok
     assert any("it has 5000" in note for note in report.data.checks.notes)
-    short = lossdoctor.check(model, (normal(rows, 4), normal(rows - 1, 1)))
+    short = lossdoctor.check(model, (normal(rows, 4), normal(rows - 1, 1)), repairs=False)
     assert [f.code for f in short.findings if f.severity == "error"] == ["LD304"]
 
 
 def test_a_model_is_needed_or_outputs() -> None:
     for arguments in ({}, {"model": one(), "outputs": {"z": ((8, 1), "float32")}}):
         with pytest.raises(lossdoctor.CaseError, match="either a model or outputs"):
-            lossdoctor.check(**arguments, batch=(None, normal(N, 1)))
+            lossdoctor.check(**arguments, batch=(None, normal(N, 1)), repairs=False)
 
 
 def test_outputs_may_be_specs_without_a_model() -> None:
     z, a = normal(N, 1), normal(N, 1)
     specs = {"z": ((N, 1), "float32"), "a": keras.KerasTensor((N, 1))}
-    report = lossdoctor.check(outputs=specs, batch=(None, [z, a]), loss="mse")
+    report = lossdoctor.check(outputs=specs, batch=(None, [z, a]), loss="mse", repairs=False)
     assert [f.code for f in report.findings if f.severity == "error"] == ["LD203"]
-    assert lossdoctor.check(outputs=specs, batch=(None, {"z": z, "a": a}), loss="mse").ok
+    assert lossdoctor.check(outputs=specs, batch=(None, {"z": z, "a": a}), loss="mse", repairs=False).ok
 
 
 def test_findings_can_be_raised() -> None:
-    report = lossdoctor.check(two(), (normal(N, 4), [normal(N, 1), normal(N, 1)]))
+    report = lossdoctor.check(two(), (normal(N, 4), [normal(N, 1), normal(N, 1)]), repairs=False)
     with pytest.raises(lossdoctor.FindingsError, match="LD203") as raised:
         report.raise_for_findings()
     assert raised.value.report is report and "LD203" in str(report)
-    lossdoctor.check(two(), (normal(N, 4), {"z": normal(N, 1), "a": normal(N, 1)})).raise_for_findings("info")
+    lossdoctor.check(two(), (normal(N, 4), {"z": normal(N, 1), "a": normal(N, 1)}), repairs=False).raise_for_findings(
+        "info"
+    )
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="only TensorFlow has scope names")
 def test_a_name_that_tensorflow_refuses_is_not_blamed_on_the_targets() -> None:
     model = made(lambda i: {"größe": dense(1)(i), "alter": dense(1)(i)}, loss="mse")
     batch = (normal(N, 4), [normal(N, 1), normal(N, 1)])
-    report = lossdoctor.check(model, batch)
+    report = lossdoctor.check(model, batch, repairs=False)
     errors = [f for f in report.findings if f.severity == "error"]
     assert [f.code for f in errors] == ["LD804"] and "scope name" in errors[0].message
     agree_with_keras(model, batch, report)

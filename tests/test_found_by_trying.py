@@ -35,7 +35,7 @@ def dense(units: int, activation: Any = None) -> Callable[[Any], Any]:
 
 def told(model: Any, *batch: Any, **options: Any) -> dict[str, lossdoctor.Finding]:
     """{code: finding}, once the real `fit` has agreed."""
-    report = lossdoctor.check(model, batch, **options)
+    report = lossdoctor.check(model, batch, **options, repairs=False)
     agree_with_keras(model, batch, report)
     return {f.code: f for f in reversed(report.findings)}
 
@@ -81,7 +81,7 @@ def test_large_images_are_measured_on_few_rows() -> None:
         lambda i: layers.Conv2D(8, 1, activation="softmax")(i), "sparse_categorical_crossentropy", (256, 256, 3)
     )
     x, y = np.zeros((8, 256, 256, 3), "float32"), RANDOM.integers(0, 8, size=(8, 256, 256))
-    assert wrong({f.code: f for f in lossdoctor.check(model, (x, y)).findings}) == []
+    assert wrong({f.code: f for f in lossdoctor.check(model, (x, y), repairs=False).findings}) == []
 
 
 def test_a_loss_that_cannot_be_saved_is_examined() -> None:
@@ -120,7 +120,7 @@ def test_other_targets_of_sequences(target: tuple[int, ...], output: tuple[int, 
         model, x = made(dense(1), "mse"), normal(N, 4)
     else:
         model, x = made(dense(1), "mse", (output[1], 4)), normal(N, output[1], 4)
-    report = lossdoctor.check(model, (x, normal(*target)))
+    report = lossdoctor.check(model, (x, normal(*target)), repairs=False)
     agree_with_keras(model, (x, normal(*target)), report)
     assert [f for f in report.findings if f.severity == "error"]
 
@@ -157,7 +157,7 @@ def test_hinge_of_nothing_but_nan() -> None:
 
 
 def test_a_loss_of_no_name() -> None:
-    report = lossdoctor.check(made(dense(1), "mse"), (normal(N, 4), normal(N, 1)), loss="nope")
+    report = lossdoctor.check(made(dense(1), "mse"), (normal(N, 4), normal(N, 1)), loss="nope", repairs=False)
     assert report.data.outcomes["fit"].status == "raises" and "nope" in str(report.data.outcomes["fit"].error)
 
 
@@ -165,7 +165,7 @@ def test_a_loss_that_ends_the_process() -> None:
     def leaves(y_true: Any, y_pred: Any) -> Any:
         raise SystemExit(3)
 
-    report = lossdoctor.check(made(dense(1), leaves), (normal(N, 4), normal(N, 1)))
+    report = lossdoctor.check(made(dense(1), leaves), (normal(N, 4), normal(N, 1)), repairs=False)
     assert report.data.outcomes["fit"].status == "raises"
 
 
@@ -173,14 +173,14 @@ def test_a_random_loss_is_not_probed() -> None:
     def noisy(y_true: Any, y_pred: Any) -> Any:
         return ops.mean(ops.square(y_true - y_pred + keras.random.normal(ops.shape(y_pred))), axis=-1)
 
-    report = lossdoctor.check(made(dense(3), noisy), (normal(N, 4), normal(N, 3)))
+    report = lossdoctor.check(made(dense(3), noisy), (normal(N, 4), normal(N, 3)), repairs=False)
     assert report.findings == ()
     assert "random or keeps a state" in report.data.checks.skipped["LD803"]
 
 
 def test_a_loss_with_a_state_keeps_it() -> None:
     loss = Counting()
-    lossdoctor.check(made(dense(3), loss), (normal(N, 4), normal(N, 3)))
+    lossdoctor.check(made(dense(3), loss), (normal(N, 4), normal(N, 3)), repairs=False)
     assert float(ops.convert_to_numpy(loss.decay)) == 1.0
 
 
@@ -263,7 +263,7 @@ def test_a_weight_an_entry_is_not_what_keras_takes() -> None:
     x, y, w = normal(N, 4), normal(N, N), RANDOM.uniform(0, 1, size=(N, N))
     model = made(dense(N), "mse")
     errors = np.square(y - model.predict(x, verbose=0))
-    report = lossdoctor.check(model, (x, y, w))
+    report = lossdoctor.check(model, (x, y, w), repairs=False)
     value = model.evaluate(x, y, sample_weight=w, batch_size=N, verbose=0)
     assert value != pytest.approx(float(np.mean(errors * w)), rel=1e-3)
     assert [f.code for f in report.findings if f.severity == "error"] == ["LD532"]
@@ -277,7 +277,7 @@ def test_equal_scales_name_two_outputs() -> None:
 
 
 def test_a_list_of_numbers_is_told_in_a_line() -> None:
-    report = lossdoctor.check(made(dense(1), "mse"), (normal(N, 4), [float(k) for k in range(3000)]))
+    report = lossdoctor.check(made(dense(1), "mse"), (normal(N, 4), [float(k) for k in range(3000)]), repairs=False)
     assert max(len(f.message) for f in report.findings) < 600
 
 

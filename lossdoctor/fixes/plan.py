@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lossdoctor.fixes.verify import Again, State, appeared, applied, effect, gone, keeps_objective, with_code
+from lossdoctor.fixes.verify import Again, State, appeared, applied, effect, gone, keeps_objective, of_batch, with_code
 from lossdoctor.types import Edit, Finding, Fix
 
 _MOST_STEPS = 12
@@ -57,6 +57,12 @@ def make_plan(start: State, again: Again, grades: tuple[str, ...] = _GRADES, cho
         found = next((f for f in state.wrong if (f.code, f.where) not in refused), None)
         if found is None:
             break
+        several = _together(state, found, again, grades)
+        if several is not None:
+            taken, after = several
+            steps += [Step(f, with_code(state.case, fix), state) for f, fix in taken]
+            state = after
+            continue
         step = _best(state, found, again, grades)
         if step is None:
             refused.add((found.code, found.where))
@@ -77,6 +83,24 @@ def _best(state: State, finding: Finding, again: Again, grades: tuple[str, ...])
             after = applied(state, fix.edits, again)
             if after is not None and gone(state, after, finding) and _forward(state, after):
                 return fix, after
+    return None
+
+
+def _together(
+    state: State, finding: Finding, again: Again, grades: tuple[str, ...]
+) -> tuple[list[tuple[Finding, Fix]], State] | None:
+    """One repair of the batch for every finding of this rule, all at once, where that clears them all."""
+    alike = [f for f in state.wrong if f.code == finding.code]
+    if len(alike) < 2:
+        return None
+    for grade in grades:
+        chosen = [next((x for x in f.fixes if x.grade == grade and of_batch(x)), None) for f in alike]
+        if None in chosen:
+            continue
+        fixes = [fix for fix in chosen if fix is not None]
+        after = applied(state, tuple(dict.fromkeys(e for fix in fixes for e in fix.edits)), again)
+        if after is not None and not any(f.code == finding.code for f in after.wrong) and _forward(state, after):
+            return list({fix.edits: (f, fix) for f, fix in zip(alike, fixes, strict=True)}.values()), after
     return None
 
 
@@ -107,7 +131,7 @@ def _proven(start: State, end: State, steps: list[Step]) -> bool:
 
 def _least(plan: Plan, again: Again) -> Plan:
     """The plan without the steps that its end does not need."""
-    if len(plan.steps) < 2:
+    if not 1 < len(plan.steps) <= _MOST_STEPS:
         return plan
     for i in range(len(plan.steps)):
         steps = plan.steps[:i] + plan.steps[i + 1 :]

@@ -12,7 +12,7 @@ from lossdoctor.fixes.apply import EditError, apply, provenance
 from lossdoctor.fixes.code import Needs, NotTypable, argument_code
 from lossdoctor.fixes.objective import declared_objective
 from lossdoctor.rules.shared import close
-from lossdoctor.types import Case, CompileEdit, Edit, Finding, Fix, at_least
+from lossdoctor.types import BatchEdit, Case, CompileEdit, Edit, Finding, Fix, at_least
 
 Again = Callable[[Case], tuple[Exam, tuple[Finding, ...]]]
 
@@ -91,7 +91,7 @@ def with_code(case: Case, fix: Fix) -> Fix:
 
 def edit_code(case: Case, edit: Edit) -> str:
     """One edit as a line of Python: a statement, an argument of compile, or a change to the model; "" where there is none."""
-    from lossdoctor.types import ActivationEdit, BatchEdit
+    from lossdoctor.types import ActivationEdit
 
     if isinstance(edit, BatchEdit):
         return edit.code
@@ -178,22 +178,56 @@ def _targets(state: State) -> Mapping[str, str]:
     }
 
 
+# A report of hundreds of findings of one kind needs no hundreds of exams.
+_MOST_TRIED = 12
+
+
 def prove(before: State, again: Again) -> tuple[Finding, ...]:
-    """The findings with every executable repair of an error or warning tried, and its effect told."""
+    """The findings with the executable repairs of errors and warnings tried, and their effects told.
+
+    The first 12 repairs are tried, worst findings first; the others stay unverified.
+    """
     seen: dict[tuple[Edit, ...], State | None] = {}
+    together = _together(before, again)
 
     def after(fix: Fix) -> State | None:
         key = fix.edits
-        if key not in seen:
+        if key not in seen and len(seen) < _MOST_TRIED:
             seen[key] = applied(before, key, again)
-        return seen[key]
+        return seen.get(key)
+
+    def tried(finding: Finding, fix: Fix) -> Fix:
+        if fix.edits in together:
+            return replace(with_code(before.case, fix), verified=True, effect=together[fix.edits])
+        return _tried(before, after(fix) if fix.edits else None, finding, fix)
 
     return tuple(
-        replace(f, fixes=tuple(_tried(before, after(fix) if fix.edits else None, f, fix) for fix in f.fixes))
+        replace(f, fixes=tuple(tried(f, fix) for fix in f.fixes))
         if at_least(f.severity, "warning")
         else replace(f, fixes=tuple(with_code(before.case, fix) for fix in f.fixes))
         for f in before.findings
     )
+
+
+def _together(before: State, again: Again) -> dict[tuple[Edit, ...], str]:
+    """{edits: effect} of the repairs of the batch that a rule gives to three findings or more, proven by one exam of all."""
+    proven: dict[tuple[Edit, ...], str] = {}
+    for code, many in _count(before).items():
+        alike = [f for f in before.wrong if f.code == code]
+        fixes = [f.fixes[0] for f in alike if f.fixes and of_batch(f.fixes[0])]
+        if many < 3 or len(fixes) < many or len({fix.grade for fix in fixes}) > 1:
+            continue
+        after = applied(before, tuple(dict.fromkeys(e for fix in fixes for e in fix.edits)), again)
+        if after is None or _count(after)[code] or not proves(before, after, alike[0], fixes[0].grade):
+            continue
+        said = f"all {many} of {code} together: {effect(before, after)}"
+        proven |= {fix.edits: said for fix in fixes}
+    return proven
+
+
+def of_batch(fix: Fix) -> bool:
+    """True for a repair that changes the batch alone: several of these can be carried out one after the other."""
+    return bool(fix.edits) and all(isinstance(edit, BatchEdit) for edit in fix.edits)
 
 
 def _tried(before: State, after: State | None, finding: Finding, fix: Fix) -> Fix:

@@ -38,7 +38,7 @@ def examine(example: Example, folder: Path) -> tuple[ModuleType, lossdoctor.Repo
     batch = batch_of(module)
     if getattr(module, "saved", False):
         return module, check_saved(module, batch, folder)
-    return module, lossdoctor.check(module.model, batch, forward=getattr(module, "forward", False))
+    return module, lossdoctor.check(module.model, batch, forward=getattr(module, "forward", False), repairs=False)
 
 
 def batch_of(module: ModuleType) -> tuple[object, ...]:
