@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lossdoctor.api import FindingsError, Report, check
     from lossdoctor.case.batch import load_batch, save_batch
+    from lossdoctor.guard import preflight
     from lossdoctor.types import CaseError, Finding
 
 _HOMES = {
@@ -20,9 +21,10 @@ _HOMES = {
     "CaseError": "lossdoctor.types",
     "load_batch": "lossdoctor.case.batch",
     "save_batch": "lossdoctor.case.batch",
+    "preflight": "lossdoctor.guard",
 }
 
-__all__ = ["CaseError", "Finding", "FindingsError", "Report", "check", "load_batch", "save_batch"]
+__all__ = ["CaseError", "Finding", "FindingsError", "Report", "check", "load_batch", "preflight", "save_batch"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,8 @@ PLACES = [
     {"report"},
     {"doctor"},
     {"api"},
+    {"guard"},
+    {"pytest_plugin"},
     {"cli", "demo"},
 ]
 
