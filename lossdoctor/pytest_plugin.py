@@ -5,7 +5,7 @@ Every pytest run of a machine with lossdoctor imports this module; it must stay 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,7 +36,9 @@ class Doctor:
             raise ValueError(f"assert_trains's fail_on takes one of {', '.join(SEVERITIES)}, not {fail_on!r}")
         report = _examine(model, batch, options)
         if any(at_least(finding.severity, fail_on) for finding in report.findings):
-            pytest.fail(f"lossdoctor found what keeps {report.data.model_source} from training as meant\n\n{report}", False)
+            pytest.fail(
+                f"lossdoctor found what keeps {report.data.model_source} from training as meant\n\n{report}", False
+            )
         return report
 
 
@@ -54,7 +56,7 @@ def lossdoctor() -> Doctor:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the findings of the reports that a failed test asked for, a section a report."""
     shown = yield
     doctor = getattr(item, "funcargs", {}).get("lossdoctor")

@@ -26,7 +26,7 @@ PLACES = [
     {"report"},
     {"doctor"},
     {"api"},
-    {"guard"},
+    {"guard", "scaffold"},
     {"pytest_plugin"},
     {"cli", "demo"},
 ]
@@ -87,6 +87,7 @@ HEAVY = ("keras", "tensorflow", "jax", "numpy", "optree", "libcst")
         (["check"], 2),
         (["check", "gone.keras", "gone.npz"], 2),
         (["check", "--schema"], 0),
+        (["init", "--dir", "gone"], 2),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else str(v),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lossdoctor.cli import completion
 from lossdoctor.cli.boundary import FOUND, Stop, boundary
 from lossdoctor.cli.output import order_typed, plan, write
 from lossdoctor.report.formats import Format
@@ -67,9 +68,12 @@ def check(
         ),
     ] = None,
     select: Annotated[
-        list[str] | None, typer.Option(help="Run only these rules: codes or prefixes, with commas.")
+        list[str] | None,
+        typer.Option(help="Run only these rules: codes or prefixes, with commas.", autocompletion=completion.codes),
     ] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="Leave these rules out.")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Leave these rules out.", autocompletion=completion.codes)
+    ] = None,
     fail_on: Annotated[FailOn, typer.Option(help="The least severity that makes the exit code 1.")] = FailOn.error,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the report and exit.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the findings.")] = False,

@@ -67,9 +67,11 @@ def generator(swapped: bool = False) -> Iterator[tuple[Any, Any]]:
 def dataset(swapped: bool = False) -> Any:
     tf = pytest.importorskip("tensorflow")
     x, y = zip(*(batch(number, swapped) for number in range(BATCHES)), strict=True)
-    stacked = tuple(map(np.concatenate, zip(*y, strict=True))) if swapped else {
-        name: np.concatenate([one[name] for one in y]) for name in ("z", "a")
-    }
+    stacked = (
+        tuple(map(np.concatenate, zip(*y, strict=True)))
+        if swapped
+        else {name: np.concatenate([one[name] for one in y]) for name in ("z", "a")}
+    )
     return tf.data.Dataset.from_tensor_slices((np.concatenate(x), stacked)).batch(ROWS)
 
 
@@ -133,7 +135,9 @@ def test_the_model_is_as_before() -> None:
     state = [np.asarray(v) for v in optimizer.variables]
     lossdoctor.preflight(model, dataset())
     assert model.optimizer is optimizer and model.compiled and model.loss == "mse"
-    for left, right in zip([*weights, *state], [*model.get_weights(), *map(np.asarray, optimizer.variables)], strict=True):
+    for left, right in zip(
+        [*weights, *state], [*model.get_weights(), *map(np.asarray, optimizer.variables)], strict=True
+    ):
         np.testing.assert_array_equal(left, right)
     # The losses and metrics that compile made still work, on the step that was traced before.
     assert np.all(np.isfinite(model.train_on_batch(*batch(1))))
