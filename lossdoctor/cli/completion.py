@@ -4,19 +4,15 @@ from __future__ import annotations
 
 
 def rules(incomplete: str) -> list[tuple[str, str]]:
-    """(code or name, summary) of the rules that begin with what was typed; names where that is in lower case."""
+    """(code or name, what it sees) of the rules whose code, or name, begins with what was typed; codes for nothing."""
     from lossdoctor.rules import RULES
 
-    if incomplete[:1].islower() and not incomplete.lower().startswith("ld"):
-        return [(rule.name, rule.summary) for rule in RULES if rule.name.startswith(incomplete)]
-    return [(rule.code, f"{rule.name}: {rule.summary}") for rule in RULES if rule.code.startswith(incomplete.upper())]
+    by_name = incomplete[:1].islower()
+    words = [(rule.name if by_name else rule.code, rule) for rule in RULES]
+    return [(word, rule.summary if by_name else f"{rule.name}: {rule.summary}") for word, rule in words]
 
 
 def codes(incomplete: str) -> list[tuple[str, str]]:
-    """(entry, summary) for an entry of --select or --ignore: the codes that its last part begins, after what stands before a comma."""
-    from lossdoctor.rules import RULES
-
-    before, comma, last = incomplete.rpartition(",")
-    wanted = last.strip().upper()
-    named = [(rule.code, f"{rule.name}: {rule.summary}") for rule in RULES]
-    return [(before + comma + code, help) for code, help in named if code.startswith(wanted)]
+    """(entry, what the rule sees) for --select and --ignore: a code behind what stands before the last comma."""
+    before, comma, _ = incomplete.rpartition(",")
+    return [(before + comma + code, said) for code, said in rules("")]

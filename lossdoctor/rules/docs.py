@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-
 from lossdoctor.rules import RULES
 from lossdoctor.rules.page import page
 from lossdoctor.rules.rule import Rule
+from lossdoctor.types import CATEGORIES
 
 TABLE = "rules.md"
 _HEAD = """\
@@ -25,8 +24,8 @@ def documents() -> dict[str, str]:
 def table() -> str:
     """The table of rules, a part a category, in the order of the codes."""
     parts = [_HEAD]
-    for category, rules in groupby(RULES, key=lambda rule: rule.category):
-        rows = "".join(map(_row, rules))
+    for category in CATEGORIES:
+        rows = "".join(_row(rule) for rule in RULES if rule.category == category)
         parts.append(f"## {category}\n\n| code | name | what it sees |\n| --- | --- | --- |\n{rows}")
     return "\n".join(parts)
 
