@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import GeneratorType
 from typing import Any, Literal
 
 from lossdoctor.api import Report, check
@@ -20,7 +21,8 @@ def preflight(model: Any, data: Any, *, fail_on: FailOn = "error", show: bool = 
 
     `data` is what `fit` takes: a `tf.data.Dataset`, a `PyDataset`, a loader, a generator, or a whole `(x, y)` or
     `(x, y, sample_weight)`. What can be iterated anew is returned as it is. From a generator or another iterator the
-    first batch has to be taken; what is returned is a generator that yields it first, so train on that one.
+    first batch has to be taken; what is returned is a generator that yields it first, so train on that one. (A
+    `tf.data.Dataset` with a seeded shuffle counts this look as one iteration: `fit` gets the order of the next.)
 
     Raises `FindingsError` for a finding of severity `fail_on` or worse ("never": for none). Other findings are printed
     to stderr, unless `show` is False. `options` are those of `lossdoctor.check` (loss, select, ignore, forward ...).
@@ -84,10 +86,12 @@ def _taken(data: Any) -> tuple[tuple[Any, ...], Any]:
         raise CaseError(f"the data are a {type(data).__name__}, which yields nothing; give (x, y), or a data set.")
     iterator = iter(data)
     first = next(iterator)
-    if iterator is data:
+    # Python's own iterators cost nothing to ask for again; a loader's may start processes.
+    plain = type(iterator).__module__ in ("builtins", "itertools")
+    if iterator is data or (plain and iter(data) is iterator):
         return _as_batch(first), _put_back(first, iterator)
-    if hasattr(iterator, "close"):  # lets a generator behind `__iter__` free what it holds
-        iterator.close()
+    if isinstance(iterator, GeneratorType):
+        iterator.close()  # frees what the generator behind `__iter__` holds
     return _as_batch(first), data
 
 

@@ -23,30 +23,24 @@ class Doctor:
 
     def check(self, model: Any = None, batch: Any = None, **options: Any) -> Report:
         """`lossdoctor.check`; `batch` may also be a data set. Where the test fails, the findings are shown with it."""
-        report = _examine(model, batch, options)
+        from lossdoctor.api import check
+        from lossdoctor.guard import first_batch
+
+        report = check(model, batch if batch is None else first_batch(batch)[0], **options)
         self.reports.append(report)
         return report
 
     def assert_trains(self, model: Any, batch: Any, *, fail_on: Severity = "error", **options: Any) -> Report:
-        """Fail the test, with the whole report, where there is a finding of severity `fail_on` or worse."""
+        """Fail the test where there is a finding of severity `fail_on` ("error", "warning", "info") or worse."""
         __tracebackhide__ = True
-        from lossdoctor.types import SEVERITIES, at_least
+        from lossdoctor.api import FindingsError
 
-        if fail_on not in SEVERITIES:
-            raise ValueError(f"assert_trains's fail_on takes one of {', '.join(SEVERITIES)}, not {fail_on!r}")
-        report = _examine(model, batch, options)
-        if any(at_least(finding.severity, fail_on) for finding in report.findings):
-            pytest.fail(
-                f"lossdoctor found what keeps {report.data.model_source} from training as meant\n\n{report}", False
-            )
+        report = self.check(model, batch, **options)
+        try:
+            report.raise_for_findings(fail_on)
+        except FindingsError as found:
+            raise AssertionError(str(found)) from None
         return report
-
-
-def _examine(model: Any, batch: Any, options: dict[str, Any]) -> Report:
-    from lossdoctor.api import check
-    from lossdoctor.guard import first_batch
-
-    return check(model, batch if batch is None else first_batch(batch)[0], **options)
 
 
 @pytest.fixture
@@ -55,11 +49,12 @@ def lossdoctor() -> Doctor:
     return Doctor()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+# Hook wrappers of this older kind work with every pluggy: an import that fails would end all of a user's tests.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Add the findings of the reports that a failed test asked for, a section a report."""
-    shown = yield
+    outcome = yield
+    shown: pytest.TestReport = outcome.get_result()
     doctor = getattr(item, "funcargs", {}).get("lossdoctor")
     if shown.when == "call" and shown.failed and isinstance(doctor, Doctor):
         shown.sections += [(f"lossdoctor: {r.data.model_source}", str(r)) for r in doctor.reports if r.findings]
-    return shown

@@ -126,9 +126,10 @@ def test_options_words_and_another_folder(folder: Path) -> None:
         ({"model": "--unsafe", "batch": "batch.npz"}, "--unsafe"),
         ({"model": "a model.keras", "batch": "batch.npz", "args": "--select 'LD2"}, "a quote that is not closed"),
         ({"model": "a model.keras", "batch": "batch.npz", "fail_on": "often"}, "often"),
+        ({"batch": "batch.npz"}, "without the input model"),
         ({"model": "a model.keras", "batch": "batch.npz", "sarif": "a\nb=c"}, "on one line"),
     ],
-    ids=["gone", "option", "quote", "fail-on", "sarif"],
+    ids=["gone", "option", "quote", "fail-on", "batch alone", "sarif"],
 )
 def test_what_cannot_be_read_is_one_annotation(folder: Path, given: dict[str, str], said: str) -> None:
     done = run("Check", folder, **given)

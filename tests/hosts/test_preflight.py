@@ -43,6 +43,16 @@ class Loader:
             self.closed += 1
 
 
+class Wrapped:
+    """Looks as if it could be read again, and cannot."""
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self.iterator = iterator
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.iterator
+
+
 class Batches(keras.utils.PyDataset):
     def __init__(self, swapped: bool = False) -> None:
         super().__init__()
@@ -82,6 +92,7 @@ KINDS: dict[str, Callable[[bool], Any]] = {
     "list": lambda swapped: list(generator(swapped)),
     "tuple": lambda swapped: batch(1, swapped),
     "generator": generator,
+    "wrapped generator": lambda swapped: Wrapped(generator(swapped)),
     "iterator": lambda swapped: iter(list(generator(swapped))),
 }
 
@@ -109,7 +120,7 @@ def test_what_can_be_read_again_is_returned_itself(kind: str, capsys: Any) -> No
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("kind", ["generator", "iterator"])
+@pytest.mark.parametrize("kind", ["generator", "iterator", "wrapped generator"])
 def test_an_iterator_comes_back_whole_and_in_order(kind: str) -> None:
     kept = lossdoctor.preflight(make_model(), KINDS[kind](False))
     assert isinstance(kept, types.GeneratorType)  # of iterators, fit takes no other
@@ -141,6 +152,27 @@ def test_the_model_is_as_before() -> None:
         np.testing.assert_array_equal(left, right)
     # The losses and metrics that compile made still work, on the step that was traced before.
     assert np.all(np.isfinite(model.train_on_batch(*batch(1))))
+
+
+def test_training_with_random_numbers_goes_as_without() -> None:
+    def trained(guarded: bool) -> list[Any]:
+        keras.utils.set_random_seed(3)
+        i = keras.Input((3,))
+        model = keras.Model(i, layers.Dense(1)(layers.Dropout(0.5)(i)))
+        model.compile("sgd", loss="mse")
+        data = np.random.rand(64, 3), np.random.rand(64, 1)
+        model.fit(*(lossdoctor.preflight(model, data) if guarded else data), verbose=0)
+        return [*model.get_weights(), np.random.rand(), keras.ops.convert_to_numpy(keras.random.uniform((2,)))]
+
+    for left, right in zip(trained(False), trained(True), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_a_model_without_weights_gets_none() -> None:
+    model = keras.Sequential([layers.Dense(1)])
+    model.compile(loss="mse")
+    lossdoctor.preflight(model, (np.ones((4, 3)), np.ones((4, 1))))
+    assert not model.built and model.weights == []
 
 
 def test_a_py_dataset_is_asked_for_one_batch_and_told_nothing() -> None:
