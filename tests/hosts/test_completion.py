@@ -66,26 +66,30 @@ def test_the_script_is_shown(shell: str) -> None:
     assert "_LOSSDOCTOR_COMPLETE" in done.stdout and f"complete_{shell}" in done.stdout
 
 
-def test_a_shell_uses_the_script(tmp_path: Path) -> None:
-    """bash itself, with the script that `--show-completion` prints: what its function puts into COMPREPLY."""
-    shown = {**os.environ, "_LOSSDOCTOR_COMPLETE": "source_bash"}
-    script = tmp_path / "completion.sh"
-    script.write_text(
-        subprocess.run([COMMAND], env=shown, capture_output=True, text=True, check=False, timeout=60).stdout
-        + "\nCOMP_WORDS=(lossdoctor rule LD20); COMP_CWORD=2\n"
-        + '"$(complete -p lossdoctor | sed -E "s/.*-F ([^ ]+).*/\\1/")" lossdoctor\n'
-        + 'printf "%s\\n" "${COMPREPLY[@]}"\n',
-        encoding="utf-8",
-    )
+def bash(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """bash on a script of its own, with the command on its path and `folder` as the user's home."""
+    (folder / "script.sh").write_text(script, encoding="utf-8")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "--norc", str(script)],
-        env={**os.environ, "PATH": path},
+    return subprocess.run(
+        ["bash", "--norc", str(folder / "script.sh")],
+        env={**os.environ, "PATH": path, "HOME": str(folder)},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+
+
+def test_bash_completes_once_it_is_installed(tmp_path: Path) -> None:
+    """What bash's own completion function puts into COMPREPLY."""
+    installed = bash(tmp_path, "lossdoctor --install-completion; true\n")
+    assert "bash completion installed" in installed.stdout, installed.stdout + installed.stderr
+    asked = (
+        'source "$HOME/.bashrc"\nCOMP_WORDS=(lossdoctor rule LD20); COMP_CWORD=2\n'
+        '"$(complete -p lossdoctor | sed -E "s/.*-F ([^ ]+).*/\\1/")" lossdoctor\n'
+        'printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    done = bash(tmp_path, asked)
     assert done.stdout.split() == [r.code for r in RULES if r.code.startswith("LD20")], done.stderr
 
 
