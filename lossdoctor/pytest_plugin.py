@@ -21,6 +21,9 @@ class Doctor:
     def __init__(self) -> None:
         self.reports: list[Report] = []
 
+    def __repr__(self) -> str:
+        return "<the fixture lossdoctor>"
+
     def check(self, model: Any = None, batch: Any = None, **options: Any) -> Report:
         """`lossdoctor.check`; `batch` may also be a data set. Where the test fails, the findings are shown with it."""
         from lossdoctor.api import check
