@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What is also run on the JAX backend: all that asks Keras.
-ON_JAX := tests/exam tests/rules tests/test_broken.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
+ON_JAX := tests/exam tests/hosts/test_preflight.py tests/rules tests/test_broken.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test lint format types bench fixtures golden readme clean
+.PHONY: demo test lint format types bench fixtures golden readme docs clean
 
 demo: $(STAMP)
 	@$(BIN)/lossdoctor demo
@@ -43,6 +43,10 @@ golden: $(STAMP)
 # Put the tool's real output into README.md; a test checks that it is current.
 readme: $(STAMP)
 	$(BIN)/python tests/readme.py write
+
+# Write the rules' pages and their table into lossdoctor/docs; a test checks that they are current.
+docs: $(STAMP)
+	$(BIN)/python tests/docs.py
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

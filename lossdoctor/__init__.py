@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lossdoctor.api import FindingsError, Report, check
     from lossdoctor.case.batch import load_batch, save_batch
+    from lossdoctor.guard import preflight
     from lossdoctor.many import CaseResult, check_many
     from lossdoctor.nested import nested_losses
     from lossdoctor.request import CheckCase
@@ -27,6 +28,7 @@ _HOMES = {
     "load_batch": "lossdoctor.case.batch",
     "save_batch": "lossdoctor.case.batch",
     "nested_losses": "lossdoctor.nested",
+    "preflight": "lossdoctor.guard",
 }
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "check_many",
     "load_batch",
     "nested_losses",
+    "preflight",
     "save_batch",
 ]
 

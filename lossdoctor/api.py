@@ -91,6 +91,10 @@ class Report:
 
         return html.fragment(self.data)
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {severity}" for severity, count in self.data.summary.items())
+        return f"<lossdoctor.Report {self.data.verdict}: {counts}>"
+
     def __str__(self) -> str:
         from lossdoctor.report import text
 

@@ -33,6 +33,8 @@ PLACES = [
     {"cached", "baseline"},
     {"api"},
     {"many"},
+    {"guard", "scaffold"},
+    {"pytest_plugin"},
     {"cli", "demo"},
 ]
 
@@ -93,6 +95,7 @@ HEAVY = ("keras", "tensorflow", "jax", "numpy", "optree", "libcst")
         (["check", "gone.keras", "gone.npz"], 2),
         (["check", "--schema"], 0),
         (["check", "--config", "gone.toml"], 2),
+        (["init", "--dir", "gone"], 2),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else str(v),
 )

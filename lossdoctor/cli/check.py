@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lossdoctor.cli import completion
 from lossdoctor.cli.boundary import FOUND, UNREADABLE, Stop, boundary
 from lossdoctor.cli.gate import make_gate
 from lossdoctor.cli.many import examine_all, exit_code, write_all
@@ -69,9 +70,12 @@ def check(
         ),
     ] = None,
     select: Annotated[
-        list[str] | None, typer.Option(help="Run only these rules: codes or prefixes, with commas.")
+        list[str] | None,
+        typer.Option(help="Run only these rules: codes or prefixes, with commas.", autocompletion=completion.codes),
     ] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="Leave these rules out.")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Leave these rules out.", autocompletion=completion.codes)
+    ] = None,
     fail_on: Annotated[
         FailOn | None, typer.Option(help="The least severity that makes the exit code 1; error without settings.")
     ] = None,

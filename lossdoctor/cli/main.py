@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lossdoctor.cli import check, demo, fix, patch, rule
+from lossdoctor.cli import check, demo, fix, init, patch, rule
 from lossdoctor.cli.boundary import Stop, boundary, open_streams
 from lossdoctor.cli.output import InOrder
 
@@ -39,11 +39,13 @@ def main(
     """Examine a Keras model and one batch before training, and say what Keras will really do."""
 
 
-app.command("check", cls=InOrder)(check.check)
-app.command("fix")(fix.fix)
-app.command("patch")(patch.patch)
-app.command("rule")(rule.rule)
-app.command("demo")(demo.demo)
+# In the order in which --help lists them: examine, repair, look up, set up, try.
+app.command("check", cls=InOrder, short_help="Examine a model with one batch, report, and gate.")(check.check)
+app.command("fix", short_help="Choose among repairs that were tried, and write them.")(fix.fix)
+app.command("patch", short_help="Print or write the repairs as Python.")(patch.patch)
+app.command("rule", short_help="Print a rule's page, or the table of rules.")(rule.rule)
+app.command("init", short_help="Write settings, a CI workflow and a pre-commit hook.")(init.init)
+app.command("demo", short_help="Examine a small broken case, and explain the report.")(demo.demo)
 
 
 def run() -> None:

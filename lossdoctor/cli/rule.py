@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lossdoctor.cli import completion
 from lossdoctor.cli.boundary import Stop, boundary
 
 if TYPE_CHECKING:
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
 def rule(
     code: Annotated[
-        str | None, typer.Argument(help="A rule's code or name; without it, the table of rules.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A rule's code or name; without it, the table of rules.",
+            show_default=False,
+            autocompletion=completion.rules,
+        ),
     ] = None,
 ) -> None:
     """Print a rule's page, or without a code the table of rules."""
