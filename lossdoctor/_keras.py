@@ -338,6 +338,12 @@ def _declared_order(functional: Any, outputs: Tree) -> Tree:
     return trees.pack(_unpack(functional.output), trees.values(outputs))
 
 
+def open_outputs(model: Any) -> Tree:
+    """The outputs of a graph as it declares them, None for every size that it leaves open; None where there is no graph."""
+    functional = graph(model)
+    return None if functional is None else trees.map_leaves(_spec, _unpack(functional.output))
+
+
 def _unpack(outputs: Any) -> Any:
     """A list or tuple of one is returned bare by a functional call (`functional.py: unpack_singleton`)."""
     return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs

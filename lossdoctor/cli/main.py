@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lossdoctor.cli import check, demo, fix, patch, rule
+from lossdoctor.cli import check, demo, explain, fix, patch, rule, show
 from lossdoctor.cli.boundary import Stop, boundary, open_streams
 from lossdoctor.cli.output import InOrder
 
@@ -40,9 +40,11 @@ def main(
 
 
 app.command("check", cls=InOrder)(check.check)
+app.command("show")(show.show)
 app.command("fix")(fix.fix)
 app.command("patch")(patch.patch)
 app.command("rule")(rule.rule)
+app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 
 
