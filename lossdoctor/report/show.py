@@ -18,7 +18,7 @@ from lossdoctor.report.text import say
 from lossdoctor.types import InputSpec, ReportData, Spec
 
 _GAP = 4
-_RIGHT = ("weight", "value", "of loss", "of gradient")
+_RIGHT = ("weight", "value", "loss %", "grad %")
 
 
 def render(
@@ -32,7 +32,10 @@ def render(
     """Print trees, pairing and inputs. A report without a batch has only outputs, losses, weights and inputs."""
     report = printable(report)
     plain = not console.encoding.lower().startswith("utf")
-    _trees(_columns(report), console)
+    objective, fed = _columns(report)
+    _trees(objective, console)
+    console.print()
+    _trees(fed, console)
     if not report.batch_source:
         console.print()
         if any(None in spec.shape for spec in _specs(report.outputs)):
@@ -46,21 +49,21 @@ def render(
     say(console, _last(report))
 
 
-def _columns(report: ReportData) -> list[Column]:
+def _columns(report: ReportData) -> tuple[list[Column], list[Column]]:
+    """(what the model is trained on, what it is fed)."""
     batch = bool(report.batch_source)
-    alone = words.untrained(report)
-    found = [
-        column("Targets", "y", report.y, empty="the batch has none", leaf=_leaf) if batch else None,
-        column("Outputs", "y_pred", report.outputs, alone=alone, leaf=_leaf),
+    objective = [
+        column("Outputs", "y_pred", report.outputs, alone=words.untrained(report), leaf=_leaf),
         column("Losses", "loss", report.loss, empty="none compiled", leaf=_leaf),
         column("Loss weights", "loss_weights", report.loss_weights, empty="none: all count once", leaf=_leaf),
-        column("Sample weights", "sample_weight", report.sample_weight, leaf=_leaf)
-        if report.sample_weight is not None
-        else None,
-        column("x", "x", report.x, empty="the batch has none", leaf=_leaf) if batch else None,
-        column("Inputs", "inputs", report.inputs, empty="none declared", leaf=_leaf),
     ]
-    return [tree for tree in found if tree is not None]
+    fed = [column("Inputs", "inputs", report.inputs, empty="none declared", leaf=_leaf)]
+    if batch:
+        objective.insert(0, column("Targets", "y", report.y, empty="the batch has none", leaf=_leaf))
+        fed.insert(0, column("x", "x", report.x, empty="the batch has none", leaf=_leaf))
+    if report.sample_weight is not None:
+        objective.append(column("Sample weights", "sample_weight", report.sample_weight, leaf=_leaf))
+    return objective, fed
 
 
 def _leaf(node: Any) -> str:
@@ -148,7 +151,7 @@ def _pairing(report: ReportData, shares: Sequence[Share], console: Console, plai
         ]
         for p, s in zip(report.pairs, shares, strict=True)
     ]
-    _table(("output", "target", "loss", "weight", "value", "of loss", "of gradient"), rows, console, plain)
+    _table(("output", "target", "loss", "weight", "value", "loss %", "grad %"), rows, console, plain)
     alone = words.untrained(report)
     if alone:
         say(console, f"Without a loss: {', '.join(alone)}.")
@@ -158,7 +161,7 @@ def _pairing(report: ReportData, shares: Sequence[Share], console: Console, plai
 def _percent(share: float | None) -> str:
     if share is None:
         return ""
-    return f"{share:.0%}" if share == 0 or share >= 0.005 else "<1%"
+    return f"{100 * share:.0f}" if share == 0 or share >= 0.005 else "<1"
 
 
 def _inputs(report: ReportData, inputs: InputRun | None, console: Console, plain: bool) -> None:
@@ -182,14 +185,16 @@ def _inputs(report: ReportData, inputs: InputRun | None, console: Console, plain
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console, plain: bool) -> None:
-    if sum(max(len(row[i]) for row in [columns, *rows]) + 3 for i in range(len(columns))) - 2 > console.width:
+    gap = 3 if plain else 2
+    wide = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    if sum(wide) + gap * len(wide) > console.width:
         for first, *others in rows:
             say(console, first)
             for name, value in zip(columns[1:], others, strict=True):
                 if value:
                     say(console, f"{name:<16}{value}", indent=2)
         return
-    table = Table(box=ASCII if plain else SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=ASCII if plain else SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     for name in columns:
         table.add_column(name, justify="right" if name in _RIGHT else "left", overflow="fold")
     for row in rows:

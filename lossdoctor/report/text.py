@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from dataclasses import replace
 
 from rich.box import ASCII, SIMPLE_HEAD
 from rich.console import Console
@@ -22,18 +23,24 @@ _OUTCOME_STYLE = {"ok": "green", "raises": "red", "skipped": "dim"}
 _FEW = 6
 
 
-def render(report: ReportData, console: Console, *, verbose: bool = False, quiet: bool = False) -> None:
-    """Print `report` on `console`. `quiet`: the findings only; `verbose`: all evidence, all notes."""
+def render(
+    report: ReportData, console: Console, *, verbose: bool = False, quiet: bool = False, brief: bool = False
+) -> None:
+    """Print `report` on `console`. `quiet`: the findings only; `verbose`: all evidence, all notes; `brief`: pairing, verdict, each
+    finding with its first repair."""
     report = printable(report)
     plain = not console.encoding.lower().startswith("utf")
     if not quiet:
         _pairing(report, console, plain)
         console.print(Text(words.HEADLINE[report.verdict], style=_VERDICT_STYLE[report.verdict]))
-        _outcomes(report, console)
+        if not brief:
+            _outcomes(report, console)
     for finding in report.findings:
         console.print()
+        if brief:
+            finding = replace(finding, evidence={}, fixes=finding.fixes[:1])
         _finding(finding, console, verbose, plain)
-    if not quiet:
+    if not quiet and not brief:
         _unchecked(report, console)
         console.print()
         if any(fix.verified for f in report.findings for fix in f.fixes):
