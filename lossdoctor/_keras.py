@@ -41,7 +41,8 @@ def resolve_loss(identifier: Any, y_true: Any, y_pred: Any) -> Any:
 def loss_label(loss: Any) -> str:
     """The loss's name in the field's terms: the wrapped function's name, else the `Loss` object's own."""
     function = getattr(loss, "fn", None)
-    return getattr(function, "__name__", None) or getattr(loss, "name", None) or type(loss).__name__
+    named = getattr(function, "__name__", None) or getattr(loss, "name", None) or getattr(loss, "__name__", None)
+    return named or type(loss).__name__
 
 
 def loss_arguments(loss: Any) -> dict[str, Any]:
