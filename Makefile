@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What is also run on the JAX backend: all that asks Keras.
-ON_JAX := tests/exam tests/hosts/test_preflight.py tests/rules tests/test_broken.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
+ON_JAX := tests/exam tests/explain tests/hosts/test_preflight.py tests/rules tests/test_broken.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1

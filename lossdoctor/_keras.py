@@ -43,7 +43,8 @@ def resolve_loss(identifier: Any, y_true: Any, y_pred: Any) -> Any:
 def loss_label(loss: Any) -> str:
     """The loss's name in the field's terms: the wrapped function's name, else the `Loss` object's own."""
     function = getattr(loss, "fn", None)
-    return getattr(function, "__name__", None) or getattr(loss, "name", None) or type(loss).__name__
+    named = getattr(function, "__name__", None) or getattr(loss, "name", None) or getattr(loss, "__name__", None)
+    return named or type(loss).__name__
 
 
 def loss_arguments(loss: Any) -> dict[str, Any]:
@@ -344,6 +345,12 @@ def _declared_order(functional: Any, outputs: Tree) -> Tree:
     if functional is None:
         return outputs
     return trees.pack(_unpack(functional.output), trees.values(outputs))
+
+
+def open_outputs(model: Any) -> Tree:
+    """The outputs of a graph as it declares them, None for every size that it leaves open; None where there is no graph."""
+    functional = graph(model)
+    return None if functional is None else trees.map_leaves(_spec, _unpack(functional.output))
 
 
 def _unpack(outputs: Any) -> Any:

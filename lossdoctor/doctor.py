@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossdoctor import stored as stored  # importing it makes reports picklable
 from lossdoctor import trees
-from lossdoctor.facts import Exam
+from lossdoctor.facts import Exam, Run, Share
 from lossdoctor.types import (
     SEVERITIES,
     ArrayRef,
@@ -17,6 +17,7 @@ from lossdoctor.types import (
     CaseError,
     Checks,
     Finding,
+    Outcome,
     Pair,
     ReportData,
     Spec,
@@ -68,15 +69,25 @@ def examine_with_exam(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     severity: Mapping[str, str] | None = None,
+    repairs: bool = True,
     progress: Callable[[str], None] = lambda _: None,
     **given: Any,
 ) -> tuple[ReportData, Exam]:
-    """The same with the exam. `given` are the options of `load_case`. Raises `CaseError`."""
+    """The same with the exam. `given` are the options of `load_case`; without `repairs` none of them is tried. Raises `CaseError`."""
     from lossdoctor.case.load import load_case
 
     progress("reading the model and the batch")
     case = load_case(model, batch, **given)
-    return diagnose_with_exam(case, select=select, ignore=ignore, severity=severity, progress=progress)
+    return diagnose_with_exam(case, select=select, ignore=ignore, severity=severity, repairs=repairs, progress=progress)
+
+
+def outline(model: str, **given: Any) -> ReportData:
+    """What is known of a model without a batch: outputs, inputs, losses, weights. Raises `CaseError`."""
+    from lossdoctor.case.load import load_case
+
+    skipped = Outcome("skipped", reason="there is no batch")
+    exam = Exam(load_case(model, None, needs_batch=False, **given), Run(skipped), Run(skipped), skipped)
+    return make_report(exam, (), Checks((), notes=exam.case.model.notes))
 
 
 def diagnose(
@@ -269,6 +280,21 @@ def _rows(call: Any) -> Iterable[Pair]:
         )
 
 
+def shares(exam: Exam, pairs: Sequence[Pair]) -> tuple[Share, ...]:
+    """What each pair has of the whole loss and of the whole gradient, in the order of `pairs`."""
+    losses = {p.call: abs(p.value * p.weight) for p in pairs if p.value is not None}
+    norms = {g.output: g.norm for g in exam.run.gradients if math.isfinite(g.norm)}
+    whole, length = sum(losses.values()), sum(norms.values())
+    first = {p.call: i for i, p in reversed(list(enumerate(pairs)))}
+    return tuple(
+        Share(
+            losses[p.call] / whole if whole > 0 and p.call in losses and first[p.call] == i else None,
+            norms[p.output] / length if length > 0 and p.output in norms else None,
+        )
+        for i, p in enumerate(pairs)
+    )
+
+
 def verdict(findings: Sequence[Finding]) -> Verdict:
     """The worst impact of the errors; "risk" where there are only warnings, or errors by the settings alone."""
     errors = {f.impact for f in findings if f.severity == "error"}
@@ -287,5 +313,7 @@ __all__ = [
     "examine",
     "examine_with_exam",
     "make_report",
+    "outline",
     "plan_repairs",
+    "shares",
 ]

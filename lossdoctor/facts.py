@@ -74,6 +74,17 @@ class Gradient:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one pair has of the whole: of the sum of all weighted losses, and of the sum of the gradients' norms.
+
+    Both are between 0 and 1, None where they were not measured; the pairs of one call (a subtree) share one loss, which the first of them tells.
+    """
+
+    loss: float | None
+    gradient: float | None
+
+
+@dataclass(frozen=True)
 class Run:
     """One real `fit` or `train_on_batch` on a fresh stand-in.
 

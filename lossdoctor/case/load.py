@@ -23,10 +23,11 @@ def load_case(
     objects: Sequence[str] = (),
     unsafe: bool = False,
     forward: bool = False,
+    needs_batch: bool = True,
 ) -> Case:
     """Read everything that was named. Raises `CaseError` for the first thing that cannot be read.
 
-    What needs no Keras is read first, so that a mistyped path or option answers at once.
+    Without `needs_batch`, `batch` may be None: the shapes then keep the sizes that the model leaves open (None). What needs no Keras is read first, so that a mistyped path or option answers at once.
     """
     given = {
         name: None if text is None else arguments.parse_argument(option, text)
@@ -40,9 +41,11 @@ def load_case(
 
     from lossdoctor.case.batch import load_batch_argument
 
-    if batch is None:
+    if batch is None and needs_batch:
         raise CaseError("check needs a batch; give an .npz file, a saved dataset or file.py:name after the model.")
-    early = None if references.is_reference(batch) or Path(batch).is_dir() else load_batch_argument(batch)
+    early = (
+        None if batch is None or references.is_reference(batch) or Path(batch).is_dir() else load_batch_argument(batch)
+    )
 
     from lossdoctor.case import model
     from lossdoctor.case.rows import cut, rows_of
@@ -59,6 +62,9 @@ def load_case(
     else:
         live, saved, unknown = _live(source)
         moved, stored_code = (), False
+    if batch is None:
+        spec = model.describe_open(live, source, unknown=unknown, moved=moved, stored_code=stored_code)
+        return Case(spec, Batch(""), arguments.override(saved, _changes(given, known), "the command line"), versions, 0)
     names = _names(live)
     whole = early if early is not None and not _bare(early) else load_batch_argument(batch, *names)
     held = cut(whole)

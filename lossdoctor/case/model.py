@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lossdoctor import trees
@@ -180,6 +181,17 @@ def describe(
     )
 
 
+def describe_open(model: Any, source: str, **known: Any) -> ModelSpec:
+    """The same without a batch: sizes that a graph leaves open stay None. Raises `CaseError` for a model without `keras.Input`."""
+    from lossdoctor import _keras
+
+    if _keras.inputs(model) is None:
+        raise CaseError(f"{source} is a subclassed model, whose outputs only a call on x shows; give a batch.")
+    spec = describe(model, source, None, 2, **known)
+    outputs = _keras.open_outputs(model)
+    return replace(spec, outputs=outputs if outputs is not None else spec.outputs)
+
+
 def _copy(model: Any, source: str) -> Any:
     from lossdoctor import _keras
 
@@ -305,4 +317,4 @@ def _unreadable(path: str, error: BaseException) -> str:
     return f"{path} cannot be rebuilt by Keras ({text}); check that it was saved by model.save() of a matching release."
 
 
-__all__ = ["describe", "from_outputs", "moved_layers", "rebuild", "saved_arguments"]
+__all__ = ["describe", "describe_open", "from_outputs", "moved_layers", "rebuild", "saved_arguments"]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lossdoctor.cli import check, demo, fix, init, patch, rule
+from lossdoctor.cli import check, demo, explain, fix, init, patch, rule, show
 from lossdoctor.cli.boundary import Stop, boundary, open_streams
 from lossdoctor.cli.output import InOrder
 
@@ -41,11 +41,13 @@ def main(
 
 # In the order in which --help lists them: examine, repair, look up, set up, try.
 app.command("check", cls=InOrder, short_help="Examine a model with one batch, report, and gate.")(check.check)
+app.command("show", short_help="Show the trees side by side, and who meets whom.")(show.show)
 app.command("fix", short_help="Choose among repairs that were tried, and write them.")(fix.fix)
 app.command("patch", short_help="Print or write the repairs as Python.")(patch.patch)
 app.command("rule", short_help="Print a rule's page, or the table of rules.")(rule.rule)
+app.command("explain", short_help="Say what a Keras error means and what to try.")(explain.explain)
 app.command("init", short_help="Write settings, a CI workflow and a pre-commit hook.")(init.init)
-app.command("demo", short_help="Examine a small broken case, and explain the report.")(demo.demo)
+app.command("demo", short_help="Take a tour through cases that Keras trains wrongly.")(demo.demo)
 
 
 def run() -> None:

@@ -130,11 +130,12 @@ def _proven(start: State, end: State, steps: list[Step]) -> bool:
 
 
 def _least(plan: Plan, again: Again) -> Plan:
-    """The plan without the steps that its end does not need."""
-    if not 1 < len(plan.steps) <= _MOST_STEPS:
+    """The plan without the repairs that its end does not need; those taken together stay or go together."""
+    groups = list(dict.fromkeys(id(step.before) for step in plan.steps))
+    if len(groups) < 2:
         return plan
-    for i in range(len(plan.steps)):
-        steps = plan.steps[:i] + plan.steps[i + 1 :]
+    for group in groups:
+        steps = tuple(step for step in plan.steps if id(step.before) != group)
         end = applied(plan.start, tuple(edit for s in steps for edit in s.fix.edits), again)
         if end is not None and end.score <= plan.end.score and not appeared(plan.end, end):
             return _least(replace(plan, steps=steps, end=end), again)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,10 +105,10 @@ def draw(report: ReportData) -> Drawing:
     """The drawing of a printable report."""
     named = words.in_error(report)
     columns = (
-        _column("Targets", "y", report.y, named, "the batch has no targets"),
-        _column("Outputs", "y_pred", report.outputs, named, "", frozenset(words.untrained(report))),
-        _column("Losses", "loss", report.loss, named, "no loss was compiled"),
-        _column("Weights", "loss_weights", report.loss_weights, named, "none given: each loss counts once"),
+        column("Targets", "y", report.y, named, "the batch has no targets"),
+        column("Outputs", "y_pred", report.outputs, named, "", frozenset(words.untrained(report))),
+        column("Losses", "loss", report.loss, named, "no loss was compiled"),
+        column("Weights", "loss_weights", report.loss_weights, named, "none given: each loss counts once"),
     )
     ends = [(p, (p.target, p.output, p.loss_path, p.weight_path)) for p in report.pairs]
     titles = ("Which target each output meets", "Which loss each output is trained with", "How much each loss counts")
@@ -149,21 +149,30 @@ def _lines(left: Column, right: Column, ends: Iterable[tuple[str | None, str | N
     yield from sorted(drawn.values(), key=lambda line: line.wrong)
 
 
-def _column(
-    title: str, root: str, tree: Tree, named: set[str], empty: str, alone: frozenset[str] = frozenset()
+def column(
+    title: str,
+    root: str,
+    tree: Tree,
+    named: Collection[str] = (),
+    empty: str = "",
+    alone: Collection[str] = (),
+    leaf: Callable[[Any], str] | None = None,
 ) -> Column:
+    """One tree as rows: `named` are the paths in an error, `alone` the outputs without a loss, `leaf` says what a leaf is."""
     if tree is None and empty:
         return Column(title, (), empty)
-    rows = _rows(root, root, tree, 0, named)
+    rows = _rows(root, root, tree, 0, named, leaf or _leaf)
     return Column(title, tuple(replace(r, detail=f"{r.detail}, no loss") if r.path in alone else r for r in rows))
 
 
-def _rows(path: str, label: str, node: Tree, depth: int, named: set[str]) -> Iterator[Row]:
+def _rows(
+    path: str, label: str, node: Tree, depth: int, named: Collection[str], said: Callable[[Any], str]
+) -> Iterator[Row]:
     leaf = trees.is_leaf(node)
-    detail = _leaf(node) if leaf else trees.container(node)
+    detail = said(node) if leaf else trees.container(node)
     yield Row(path, one_line(label), one_line(detail), depth, leaf, path in named)
     for step, child in trees.children(node):
-        yield from _rows(path + step, step, child, depth + 1, named)
+        yield from _rows(path + step, step, child, depth + 1, named, said)
 
 
 def _leaf(node: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from dataclasses import replace
 
 from rich.box import ASCII, SIMPLE_HEAD
 from rich.console import Console
@@ -22,24 +23,30 @@ _OUTCOME_STYLE = {"ok": "green", "raises": "red", "skipped": "dim"}
 _FEW = 6
 
 
-def render(report: ReportData, console: Console, *, verbose: bool = False, quiet: bool = False) -> None:
-    """Print `report` on `console`. `quiet`: the findings only; `verbose`: all evidence, all notes."""
+def render(
+    report: ReportData, console: Console, *, verbose: bool = False, quiet: bool = False, brief: bool = False
+) -> None:
+    """Print `report` on `console`. `quiet`: the findings only; `verbose`: all evidence, all notes; `brief`: pairing, verdict, each
+    finding with its first repair."""
     report = printable(report)
     plain = not console.encoding.lower().startswith("utf")
     if not quiet:
         _pairing(report, console, plain)
         console.print(Text(words.HEADLINE[report.verdict], style=_VERDICT_STYLE[report.verdict]))
-        _outcomes(report, console)
+        if not brief:
+            _outcomes(report, console)
     for finding in report.findings:
         console.print()
+        if brief:
+            finding = replace(finding, evidence={}, fixes=finding.fixes[:1])
         _finding(finding, console, verbose, plain)
-    if not quiet:
+    if not quiet and not brief:
         _unchecked(report, console)
         console.print()
         if any(fix.verified for f in report.findings for fix in f.fixes):
-            _block(console, "`lossdoctor fix` asks which repairs to take, `lossdoctor patch` writes them as Python.", 0)
+            say(console, "`lossdoctor fix` asks which repairs to take, `lossdoctor patch` writes them as Python.", 0)
             console.print()
-        _block(console, words.summary(report), 0)
+        say(console, words.summary(report), 0)
 
 
 def _pairing(report: ReportData, console: Console, plain: bool) -> None:
@@ -70,7 +77,7 @@ def _outcomes(report: ReportData, console: Console) -> None:
         style = _OUTCOME_STYLE[outcome.status]
         console.print(Text.assemble(f"  {label:<16}", (word, style), f"  {detail}" if 0 < len(detail) < 30 else ""))
         if len(detail) >= 30:
-            _block(console, detail, 4, "dim")
+            say(console, detail, 4, "dim")
 
 
 def _finding(finding: Finding, console: Console, verbose: bool, plain: bool) -> None:
@@ -78,23 +85,23 @@ def _finding(finding: Finding, console: Console, verbose: bool, plain: bool) -> 
         (finding.severity, _STYLE[finding.severity]), " ", (finding.code, "bold"), " ", (finding.name, "dim")
     )
     console.print(head, soft_wrap=True)
-    _block(console, finding.message, 2)
+    say(console, finding.message, 2)
     lines = list(words.evidence(finding.evidence))
     shown = lines if verbose else lines[:_FEW]
     for key, value in shown:
-        _block(console, f"{key}: {value}", 4, "dim")
+        say(console, f"{key}: {value}", 4, "dim")
     if len(shown) < len(lines):
-        _block(console, f"{len(lines) - len(shown)} more with --verbose", 4, "dim")
+        say(console, f"{len(lines) - len(shown)} more with --verbose", 4, "dim")
     for fix in finding.fixes:
         _fix(fix, console, plain)
 
 
 def _fix(fix: Fix, console: Console, plain: bool) -> None:
     arrow = "->" if plain else "→"
-    _block(console, f"{arrow} {words.fix_title(fix)}", 2, "bold green")
+    say(console, f"{arrow} {words.fix_title(fix)}", 2, "bold green")
     proof = words.fix_proof(fix)
     if proof:
-        _block(console, proof, 4, "green" if fix.verified else "dim")
+        say(console, proof, 4, "green" if fix.verified else "dim")
     for line in fix.code.splitlines():
         # Code is never wrapped: it is there to be pasted.
         code = Syntax("", "python").highlight(line) if console.color_system else Text(line)
@@ -102,7 +109,7 @@ def _fix(fix: Fix, console: Console, plain: bool) -> None:
         console.print(Text("      ") + code, soft_wrap=True)
 
 
-def _block(console: Console, text: str, indent: int, style: str = "") -> None:
+def say(console: Console, text: str, indent: int = 0, style: str = "") -> None:
     """`text` wrapped at the console's width behind `indent` spaces, without trailing ones."""
     lines = textwrap.wrap(text, max(console.width - indent, 20), break_long_words=False, break_on_hyphens=False)
     for line in lines:
@@ -116,7 +123,7 @@ def _unchecked(report: ReportData, console: Console) -> None:
     console.print()
     console.print(Text("Not checked", style="bold"))
     for line in lines:
-        _block(console, line, 2, "dim")
+        say(console, line, 2, "dim")
 
 
 def as_text(report: ReportData, *, verbose: bool = False, quiet: bool = False, width: int = 100) -> str:

@@ -1,0 +1,1 @@
+"""What an error message of Keras means. Nothing here imports Keras."""
