@@ -95,22 +95,28 @@ def exit_code(rows: Sequence[Row], gate: Gate) -> int:
 def write_all(
     rows: Sequence[Row], gate: Gate, planned: Sequence[tuple[Format, Path | None]], *, verbose: bool, quiet: bool
 ) -> None:
-    """Write the results as text or JSON. Raises `Stop` for another format, `CaseError` for a file that cannot be written."""
+    """Write the results. Raises `Stop` for a format that takes one case, `CaseError` for a file that cannot be written."""
     import typer
     from rich.console import Console
 
     from lossdoctor.files import write_text
+    from lossdoctor.report import together
 
     for format, _ in planned:
-        if format not in ("text", "json"):
-            raise Stop(UNREADABLE, f"--format {format} takes one case; name its model and batch, or take text or json.")
+        if format not in ("text", "json", *together.FORMATS):
+            raise Stop(
+                UNREADABLE, f"--format {format} takes one case; name its model and batch, or take another format."
+            )
     for format, output in planned:
         if format == "text" and output is None:
             render(rows, gate, Console(highlight=False), verbose=verbose, quiet=quiet)
             continue
-        text = to_json(rows, gate) if format == "json" else _as_text(rows, gate, verbose=verbose, quiet=quiet)
+        if format in together.FORMATS:
+            text = together.render(format.value, [(row.name, row.report, row.error) for row in rows])
+        else:
+            text = to_json(rows, gate) if format == "json" else _as_text(rows, gate, verbose=verbose, quiet=quiet)
         if output is None:
-            typer.echo(text.encode(), nl=False)
+            typer.echo(text.encode("utf-8"), nl=False)
         else:
             write_text(output, text)
 

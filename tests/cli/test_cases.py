@@ -216,3 +216,25 @@ def test_jobs_and_the_cache_change_nothing_in_what_is_printed(repository: Path, 
     assert together[0] == 1 and together[2] == "False\n"  # the workers import Keras
     assert run() == together  # from the cache, without Keras
     assert call(capfd, "check", "--no-cache")[:2] == together[:2]
+
+
+def test_all_cases_in_the_formats_of_ci(repository: Path, capfd: Any) -> None:
+    """One run writes them together; a case that cannot be read is in each of them."""
+    import xml.etree.ElementTree as ElementTree
+
+    (repository / "positional.npz").write_bytes(b"no batch")
+    files = {f: repository / f"all.{f}" for f in ("sarif", "junit", "markdown")}
+    options = [x for f, path in files.items() for x in ("--format", f, "--output", str(path))]
+    code, out, _ = call(capfd, "check", "--format", "github", *options)
+    assert code == 2
+    log = json.loads(files["sarif"].read_text(encoding="utf-8"))
+    jsonschema.validate(log, json.loads((Path(__file__).parents[1] / "report" / "sarif-2.1.0-rtm.5.json").read_text()))
+    ids = [run["automationDetails"]["id"] for run in log["runs"]]
+    assert ids == ["lossdoctor/good/", "lossdoctor/swapped/", "lossdoctor/mae/"]
+    assert [run["invocations"][0]["executionSuccessful"] for run in log["runs"]] == [True, False, False]
+    suites = list(ElementTree.parse(files["junit"]).getroot())
+    assert [(s.get("name"), s.get("errors")) for s in suites] == [("good", "0"), ("swapped", "1"), ("mae", "1")]
+    assert files["markdown"].read_text(encoding="utf-8").count("\n# ") == 2
+    assert sum(line.startswith("::error ") for line in out.splitlines()) == 2
+    code, out, err = call(capfd, "check", "--format", "html")
+    assert (code, out) == (2, "") and "takes one case" in err
