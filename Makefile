@@ -15,8 +15,8 @@ demo: $(STAMP)
 	@$(BIN)/lossdoctor demo
 
 test: lint types
-	$(BIN)/python -m pytest -n 2
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 $(ON_JAX)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadgroup $(ON_JAX)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -38,6 +38,9 @@ def told(results: list[CaseResult]) -> list[tuple[str, str | None, str | None]]:
     return [(r.name, r.report.to_json() if r.report else None, r.error) for r in results]
 
 
+pytestmark = pytest.mark.xdist_group("many")  # its fixture is made once
+
+
 @pytest.fixture(scope="module")
 def expected() -> list[CaseResult]:
     return lossdoctor.check_many(CASES, cache=False)

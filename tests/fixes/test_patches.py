@@ -20,6 +20,9 @@ from lossdoctor.doctor import plan_repairs
 from lossdoctor.rules import RULES
 from lossdoctor.types import at_least
 
+# One worker makes the patches of all examples, once.
+pytestmark = pytest.mark.xdist_group("patches")
+
 _PRELUDE = "import keras\nimport numpy as np\nfrom keras import layers, ops\n\n"
 EXAMPLES = [(rule, i, e) for rule in RULES for i, e in enumerate(rule.bad)]
 # The case cannot be seen in a live model alone: it lies in the file, or needs --forward.

@@ -31,6 +31,9 @@ CELLS = [
 ]
 
 
+pytestmark = pytest.mark.xdist_group("notebook")  # its fixture is made once
+
+
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """The outputs of `CELLS`, run in order by one kernel."""
