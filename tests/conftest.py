@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import pytest
 
 
@@ -9,3 +12,20 @@ import pytest
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of its own, so that no test is answered by what another, or the user, has checked."""
     monkeypatch.setenv("LOSSDOCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="module")
+def fresh_keras() -> Iterator[None]:
+    """Keras as a new process has it: without the classes that other tests registered, and without their `losses` modules."""
+    import keras
+
+    registry = keras.saving.get_custom_objects()
+    registered = dict(registry)
+    modules = {
+        name: sys.modules.pop(name) for name in list(sys.modules) if name.partition("_")[0] in ("losses", "whole")
+    }
+    registry.clear()
+    yield
+    registry.clear()
+    registry.update(registered)
+    sys.modules.update(modules)

@@ -20,6 +20,8 @@ from tests.report.cases import CLEAN, REPORTS
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
+pytestmark = pytest.mark.usefixtures("fresh_keras")
+
 
 def run(folder: Path, *arguments: str, **environment: str) -> tuple[int, str, str, bool]:
     """(exit code, stdout, stderr, whether Keras was imported) of the command in a process of its own."""

@@ -38,11 +38,11 @@ def told(results: list[CaseResult]) -> list[tuple[str, str | None, str | None]]:
     return [(r.name, r.report.to_json() if r.report else None, r.error) for r in results]
 
 
-pytestmark = pytest.mark.xdist_group("many")  # its fixture is made once
+pytestmark = [pytest.mark.xdist_group("many"), pytest.mark.usefixtures("fresh_keras")]  # its fixture is made once
 
 
 @pytest.fixture(scope="module")
-def expected() -> list[CaseResult]:
+def expected(fresh_keras: None) -> list[CaseResult]:
     return lossdoctor.check_many(CASES, cache=False)
 
 

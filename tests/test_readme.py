@@ -29,9 +29,13 @@ def test_the_python_of_readme_runs(tmp_path: Any, monkeypatch: pytest.MonkeyPatc
     names: dict[str, Any] = {"model": model, "x": np.ones((8, 4)), "y": {"z": z, "a": a}, "z": z, "a": a}
     names |= {"y_first_32_rows": names["y"], "lossdoctor": lossdoctor}
     blocks = re.findall(r"```python\n(.*?)```", readme.README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
-    for block in blocks:
+    assert len(blocks) == 4
+    for block in blocks[:3]:
         exec(block, names)
+    detection = {"bbox": layers.Dense(4)(i), "confidence": layers.Dense(1, "sigmoid")(i)}
+    nested = keras.Model(i, {"detection": detection, "label": layers.Dense(3, "softmax")(i)})
+    exec(blocks[3], {**names, "model": nested, "whole": lambda y, p: keras.ops.mean(p["bbox"], axis=-1)})
+    assert nested.compiled
     assert (tmp_path / "batch.npz").exists() and names["report"].ok
 
 

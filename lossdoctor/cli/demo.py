@@ -70,7 +70,7 @@ def _show(stop: Stop, folder: Path, console: Console, alone: bool) -> None:
         console.print(Text(f"    {line}", style="cyan"), soft_wrap=True)
     console.print()
     console.print(Text(f"$ {stop.command}", style="bold"), soft_wrap=True)
-    objects = (str(folder / "losses.py"),) if stop.objects else ()
+    objects = (str(folder / "tour_losses.py"),) if stop.objects else ()
     model, batch = (str(folder / f"{stop.name}.{kind}") for kind in ("keras", "npz"))
     report = examine_quietly(CheckCase(model, batch, objects=objects, select=(stop.rule,)))
     found = tuple(f for f in report.findings if f.code == stop.rule)
@@ -105,7 +105,7 @@ def _copy(folder: Path, target: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CaseError(f"{target} cannot be made ({error.strerror}); name a folder that is yours.") from error
-    for name in ("losses.py", *(f"{stop.name}{end}" for stop in TOUR for end in (".keras", ".npz"))):
+    for name in ("tour_losses.py", *(f"{stop.name}{end}" for stop in TOUR for end in (".keras", ".npz"))):
         content = (folder / name).read_bytes()
         write_bytes(target / name, lambda stream, content=content: stream.write(content))  # type: ignore[misc]
     typer.echo(

@@ -20,7 +20,9 @@ class Stop:
     @property
     def command(self) -> str:
         """What a user would type."""
-        return f"lossdoctor check {self.name}.keras {self.name}.npz" + (" --objects losses.py" if self.objects else "")
+        return f"lossdoctor check {self.name}.keras {self.name}.npz" + (
+            " --objects tour_losses.py" if self.objects else ""
+        )
 
 
 TOUR = (

@@ -19,7 +19,7 @@ FOLDER = Path(lossdoctor.__file__).parent / "demo"
 def test_each_case_is_about_its_rule_alone(stop: Any) -> None:
     from lossdoctor.doctor import examine
 
-    objects = (str(FOLDER / "losses.py"),) if stop.objects else ()
+    objects = (str(FOLDER / "tour_losses.py"),) if stop.objects else ()
     report = examine(str(FOLDER / f"{stop.name}.keras"), str(FOLDER / f"{stop.name}.npz"), objects=objects)
     assert [f.code for f in report.findings if f.severity != "info"] == [stop.rule]
     finding = next(f for f in report.findings if f.code == stop.rule)
@@ -55,8 +55,8 @@ def test_the_files_can_be_copied_and_the_command_works_on_them(
     monkeypatch.chdir(target)
     code, out, _ = call(capfd, *TOUR[1].command.split()[1:])
     assert code == 1 and TOUR[1].rule in out
-    code, _, err = call(capfd, "demo", "--copy", str(target / "losses.py"))
-    assert code == 2 and "losses.py" in err
+    code, _, err = call(capfd, "demo", "--copy", str(target / "tour_losses.py"))
+    assert code == 2 and "tour_losses.py" in err
 
 
 def test_on_a_terminal_a_key_a_case(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def shown(model: str, batch: str | None, width: int = 120, encoding: str = "utf-
     if batch is None:
         render(outline(model, **given), console)
     else:
-        report, exam = examine_with_exam(model, batch, proven=False, **given)
+        report, exam = examine_with_exam(model, batch, repairs=False, **given)
         render(
             report, console, shares=shares(exam, report.pairs), inputs=exam.inputs, forward=given.get("forward", False)
         )
@@ -64,7 +64,7 @@ def test_the_swap_is_seen_and_counted_but_not_judged(capfd: Any) -> None:
 
 
 def test_shares_are_of_the_weighted_loss_and_of_the_gradient(files: tuple[str, str]) -> None:
-    report, exam = examine_with_exam(*files, proven=False)
+    report, exam = examine_with_exam(*files, repairs=False)
     found = shares(exam, report.pairs)
     weighted = [(p.value or 0.0) * p.weight for p in report.pairs]
     assert [p.weight for p in report.pairs] == [1.0, 3.0]
@@ -80,7 +80,7 @@ def test_shares_are_of_the_weighted_loss_and_of_the_gradient(files: tuple[str, s
 def test_one_call_for_several_outputs_tells_its_loss_once() -> None:
     folder = FIXTURES / "keras_20654"
     report, exam = examine_with_exam(
-        str(folder / "nested.keras"), str(folder / "nested.npz"), objects=(str(folder / "losses.py"),), proven=False
+        str(folder / "nested.keras"), str(folder / "nested.npz"), objects=(str(folder / "losses.py"),), repairs=False
     )
     found = shares(exam, report.pairs)
     assert len(found) == 2 and [s.loss for s in found] == [1.0, None]
