@@ -107,12 +107,12 @@ def _name(tensor: Any) -> str | None:
         kind = type(operation).__name__
         activation = _activation(operation)
         if activation is not None:
-            return _function_name(activation)
+            return function_name(activation)
         if _is_linear(operation):
             return "linear"
         if kind == "Activation":
             if operation.activation is not keras.activations.linear:
-                return _function_name(operation.activation)
+                return function_name(operation.activation)
         elif kind in _NAMED:
             return _NAMED[kind]
         elif kind not in _KEEPS_RANGE:
@@ -151,10 +151,6 @@ def _activation_layer(tensor: Any, own: dict[int, str]) -> str | None:
 
 def function_name(activation: Any) -> str:
     """The name by which an activation function is known."""
-    return _function_name(activation)
-
-
-def _function_name(activation: Any) -> str:
     name = str(getattr(activation, "__name__", None) or type(activation).__name__).lower()
     return "a lambda" if name == "<lambda>" else name
 

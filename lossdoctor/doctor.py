@@ -30,36 +30,9 @@ if TYPE_CHECKING:
     from lossdoctor.fixes.verify import State
 
 
-def examine(
-    model: str,
-    batch: str | None,
-    *,
-    loss: str | None = None,
-    loss_weights: str | None = None,
-    metrics: str | None = None,
-    objects: Sequence[str] = (),
-    unsafe: bool = False,
-    forward: bool = False,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    severity: Mapping[str, str] | None = None,
-    progress: Callable[[str], None] = lambda _: None,
-) -> ReportData:
-    """Examine a model and a batch named on the command line. Raises `CaseError` where they cannot be read."""
-    return examine_with_exam(
-        model,
-        batch,
-        loss=loss,
-        loss_weights=loss_weights,
-        metrics=metrics,
-        objects=objects,
-        unsafe=unsafe,
-        forward=forward,
-        select=select,
-        ignore=ignore,
-        severity=severity,
-        progress=progress,
-    )[0]
+def examine(model: str, batch: str | None, **options: Any) -> ReportData:
+    """Examine a model and a batch named on the command line: the report of `examine_with_exam`. Raises `CaseError`."""
+    return examine_with_exam(model, batch, **options)[0]
 
 
 def examine_with_exam(
@@ -73,7 +46,10 @@ def examine_with_exam(
     progress: Callable[[str], None] = lambda _: None,
     **given: Any,
 ) -> tuple[ReportData, Exam]:
-    """The same with the exam. `given` are the options of `load_case`; without `repairs` none of them is tried. Raises `CaseError`."""
+    """The report of a case named on the command line, and the exam that it tells of. `given` are the options of `load_case`.
+
+    Raises `CaseError` where the model or the batch cannot be read.
+    """
     from lossdoctor.case.load import load_case
 
     progress("reading the model and the batch")
@@ -90,18 +66,6 @@ def outline(model: str, **given: Any) -> ReportData:
     return make_report(exam, (), Checks((), notes=exam.case.model.notes))
 
 
-def diagnose(
-    case: Case,
-    *,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    severity: Mapping[str, str] | None = None,
-    progress: Callable[[str], None] = lambda _: None,
-) -> ReportData:
-    """A case in, a finished report out. `severity` overrides rules' own: code or prefix -> error, warning, info or off."""
-    return diagnose_with_exam(case, select=select, ignore=ignore, severity=severity, progress=progress)[0]
-
-
 def diagnose_with_exam(
     case: Case,
     *,
@@ -111,7 +75,10 @@ def diagnose_with_exam(
     repairs: bool = True,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[ReportData, Exam]:
-    """The report, and the exam that it tells of; without `repairs` none of them is tried."""
+    """The report of a case, and the exam that it tells of; without `repairs` none of them is tried.
+
+    `severity` overrides rules' own: code or prefix -> error, warning, info or off.
+    """
     from lossdoctor.exam.observe import examine as run_exam
 
     progress("running Keras on a stand-in")
@@ -120,15 +87,16 @@ def diagnose_with_exam(
     findings, checks = apply_rules(exam, select, ignore, severity)
     if repairs and any(fix.edits for f in findings for fix in f.fixes):
         progress("trying the repairs")
-        findings = prove_repairs(exam, findings)
+        every = apply_rules(exam, (), ())[0] if select or ignore or severity else findings
+        findings = prove_repairs(exam, findings, every)
     return make_report(exam, findings, checks), exam
 
 
-def prove_repairs(exam: Exam, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """The findings with their repairs tried on the case, each by a new exam under every rule."""
-    from lossdoctor.fixes.verify import prove
+def prove_repairs(exam: Exam, findings: tuple[Finding, ...], every: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings with their repairs tried on the case, each by a new exam; `every` is what all rules find."""
+    from lossdoctor.fixes.verify import State, prove
 
-    proven = {(f.code, f.where, f.message): f.fixes for f in prove(state_of(exam), examined)}
+    proven = {(f.code, f.where, f.message): f.fixes for f in prove(State(exam.case, exam, every), examined)}
     return tuple(replace(f, fixes=proven.get((f.code, f.where, f.message), f.fixes)) for f in findings)
 
 
@@ -308,7 +276,6 @@ def verdict(findings: Sequence[Finding]) -> Verdict:
 __all__ = [
     "CaseError",
     "apply_rules",
-    "diagnose",
     "diagnose_with_exam",
     "examine",
     "examine_with_exam",

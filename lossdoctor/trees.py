@@ -33,6 +33,11 @@ def leaves(root: str, tree: Tree) -> list[tuple[str, Any]]:
     return [(accessor.codify(root), value) for accessor, value in zip(accessors, values, strict=True)]
 
 
+def paths(root: str, tree: Tree) -> list[str]:
+    """The path of every leaf in Keras's order."""
+    return [path for path, _ in leaves(root, tree)]
+
+
 def declared_leaves(root: str, tree: Tree) -> list[tuple[str, Any]]:
     """(path, leaf) of every leaf in the order written: dict keys as inserted.
 

@@ -123,6 +123,10 @@ class Batch:
     total_rows: int | None = None
 
 
+# The arguments of `model.compile` that pair something with outputs.
+COMPILE_ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
+
+
 @dataclass(frozen=True, eq=False)
 class CompileArgs:
     """What `model.compile` is given, as live Keras objects, strings or functions.

@@ -9,9 +9,8 @@ from typing import Any
 from lossdoctor import trees
 from lossdoctor.case.archive import foreign_objects
 from lossdoctor.near import first_line
-from lossdoctor.types import ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
+from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
-_ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 # The size taken for an axis that the model leaves open and no x decides.
 _OPEN_AXIS = 7
 
@@ -77,7 +76,7 @@ def saved_arguments(
     saved = archive.config.get("compile_config") or {}
     values: dict[str, Any] = {}
     unknown: list[str] = []
-    for name in _ARGUMENTS:
+    for name in COMPILE_ARGUMENTS:
         values[name] = None
         refused = _refused(saved.get(name), objects, unsafe)
         if refused is None:

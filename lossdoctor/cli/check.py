@@ -12,6 +12,7 @@ from lossdoctor.cli import completion
 from lossdoctor.cli.boundary import FOUND, UNREADABLE, Stop, boundary
 from lossdoctor.cli.gate import make_gate
 from lossdoctor.cli.many import examine_all, exit_code, write_all
+from lossdoctor.cli.options import Forward, Loss, LossWeights, Metrics, Objects, Unsafe
 from lossdoctor.cli.output import order_typed, plan, write
 from lossdoctor.report.formats import Format
 
@@ -38,23 +39,12 @@ def check(
         str | None,
         typer.Argument(help="An .npz file, a folder of tf.data.Dataset.save, or file.py:name.", show_default=False),
     ] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="Losses as JSON or a .json file, in place of the saved ones.")
-    ] = None,
-    loss_weights: Annotated[str | None, typer.Option(help="Loss weights as JSON or a .json file.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Metrics as JSON or a .json file.")] = None,
-    objects: Annotated[
-        list[str] | None, typer.Option(help="A file or module with your custom classes; it is imported. Repeatable.")
-    ] = None,
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="Permit Lambda code that is stored in the model file.")
-    ] = False,
-    forward: Annotated[
-        bool,
-        typer.Option(
-            "--forward", help="Also load the weights and run the model on the batch, for its real predictions."
-        ),
-    ] = False,
+    loss: Loss = None,
+    loss_weights: LossWeights = None,
+    metrics: Metrics = None,
+    objects: Objects = None,
+    unsafe: Unsafe = False,
+    forward: Forward = False,
     patch: Annotated[
         Path | None, typer.Option("--patch", help="Also write the repairs to this Python file, where there are any.")
     ] = None,

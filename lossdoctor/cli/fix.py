@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from lossdoctor.cli.boundary import FOUND, Stop, boundary
-from lossdoctor.cli.options import BatchArgument, Forward, Loss, LossWeights, Metrics, ModelArgument, Objects, Unsafe
+from lossdoctor.cli.options import (
+    BatchArgument,
+    Forward,
+    Loss,
+    LossWeights,
+    Metrics,
+    ModelArgument,
+    Objects,
+    Unsafe,
+    given,
+)
 
 
 def fix(
@@ -44,15 +54,7 @@ def fix(
             )
         from lossdoctor.cli.running import opened
 
-        options = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "objects": tuple(objects or ()),
-            "unsafe": unsafe,
-            "forward": forward,
-        }
-        sitting = opened(model, batch, options)
+        sitting = opened(model, batch, forward=forward, **given(loss, loss_weights, metrics, objects, unsafe))
         from lossdoctor.cli.fixing import Targets, run
 
         if run(sitting, batch, Targets(patch, write_model, write_batch, source), yes=yes):

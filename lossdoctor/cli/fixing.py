@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import ASCII, SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from lossdoctor.cli.running import patch_of, quietly
 from lossdoctor.fixes import session as sittings
+from lossdoctor.report import words
+from lossdoctor.report.text import STYLE, open_table
 from lossdoctor.types import CaseError, Finding, Fix
 
 if TYPE_CHECKING:
     from lossdoctor.fixes.session import Session
     from lossdoctor.fixes.verify import State
 
-_STYLE = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
 _SKIP, _UNDO, _DONE, _QUIT = "skip", "undo", "done", "quit"
 
 
@@ -70,7 +69,7 @@ def run(sitting: Session, batch: str, targets: Targets, *, yes: bool) -> bool:
         console.print("Still wrong:", style="bold")
         for finding in left:
             console.print(
-                Text.assemble("  ", (finding.severity, _STYLE[finding.severity]), f" {finding.code} {finding.message}")
+                Text.assemble("  ", (finding.severity, STYLE[finding.severity]), f" {finding.code} {finding.message}")
             )
     elif sitting.steps:
         console.print("Nothing is wrong any more.", style="bold green")
@@ -102,7 +101,9 @@ def _choose(console: Console, sitting: Session, finding: Finding) -> Any:
     for fix in finding.fixes:
         if not fix.edits:
             console.print(Text.assemble(("  by hand ", "dim"), fix.title, (f" (yours to decide: {fix.why})", "dim")))
-    choices = [questionary.Choice(_title(fix), value=i, description=_proof(fix)) for i, fix in enumerate(offered)]
+    choices = [
+        questionary.Choice(words.fix_title(fix), value=i, description=_proof(fix)) for i, fix in enumerate(offered)
+    ]
     choices.append(questionary.Choice("leave this one", value=_SKIP))
     if sitting.steps:
         choices.append(questionary.Choice("undo the last repair", value=_UNDO))
@@ -114,10 +115,6 @@ def _choose(console: Console, sitting: Session, finding: Finding) -> Any:
     if answer is None or answer == _QUIT:
         raise Quit
     return offered[answer] if isinstance(answer, int) else answer
-
-
-def _title(fix: Fix) -> str:
-    return fix.title if fix.grade == "safe" else f"{fix.title} (review)"
 
 
 def _proof(fix: Fix) -> str:
@@ -147,7 +144,7 @@ def _say_finding(console: Console, finding: Finding, many: int) -> None:
     console.print()
     console.print(
         Text.assemble(
-            (finding.severity, _STYLE[finding.severity]),
+            (finding.severity, STYLE[finding.severity]),
             f" {finding.code} ",
             (finding.name, "dim"),
             (f"  ({many} open)", "dim"),
@@ -162,14 +159,6 @@ def _say_before_after(console: Console, sitting: Session) -> None:
     _say_change(console, sitting.start, sitting.state)
 
 
-def _table(console: Console, *columns: str) -> Table:
-    plain = not console.encoding.lower().startswith("utf")
-    table = Table(box=ASCII if plain else SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
 def _say_pairing(console: Console, state: State, title: str) -> None:
     """Output, target, loss and weight as Keras trains them now."""
     from lossdoctor.doctor import pairs
@@ -177,7 +166,7 @@ def _say_pairing(console: Console, state: State, title: str) -> None:
     rows = pairs(state.exam)
     console.print(Text(f"{title}: {_outcome(state)}", style="bold"))
     if rows:
-        table = _table(console, "output", "target", "loss", "weight")
+        table = open_table(console, ("output", "target", "loss", "weight"))
         for pair in rows:
             table.add_row(*map(Text, (pair.output, pair.target or "-", pair.loss, f"{pair.weight:g}")))
         console.print(table)
@@ -196,24 +185,20 @@ def _say_change(console: Console, before: State, after: State) -> None:
     from lossdoctor.fixes.apply import provenance
 
     origin = provenance(before.case.batch, after.case.batch)
-    was, now = ({_flat(i, p.output): p for i, p in enumerate(pairs(s.exam))} for s in (before, after))
-    table = _table(console, "output", "as it is", "as it would be")
-    for key in dict.fromkeys([*was, *now]):
-        left, right = was.get(key), now.get(key)
+    was, now = ({pair.output: pair for pair in pairs(state.exam)} for state in (before, after))
+    table = open_table(console, ("output", "as it is", "as it would be"))
+    for output in dict.fromkeys([*was, *now]):
+        left, right = was.get(output), now.get(output)
         old = "-" if left is None else f"{left.target or '-'}  {left.loss} x {left.weight:g}"
         new = "-"
         if right is not None:
             target = origin.get(right.target or "", right.target or "-")
             new = f"{target}  {right.loss} x {right.weight:g}"
         style = "green" if new != old else ""
-        table.add_row(Text(str((left or right).output)), Text(old), Text(new, style=style))  # type: ignore[union-attr]
+        table.add_row(Text(output), Text(old), Text(new, style=style))
     if was or now:
         console.print(table)
     console.print(Text(f"  {_outcome(before)}  ->  {_outcome(after)}"))
-
-
-def _flat(number: int, output: str) -> str:
-    return output if output.startswith("y_pred") else str(number)
 
 
 def _write(console: Console, sitting: Session, targets: Targets, batch: str, *, yes: bool) -> None:

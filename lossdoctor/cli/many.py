@@ -166,10 +166,8 @@ def render(rows: Sequence[Row], gate: Gate, console: Console, *, verbose: bool, 
     from lossdoctor.report import text
 
     if not quiet:
-        with console.capture() as captured:
-            console.print(_table(rows, console))
-        for line in captured.get().splitlines():
-            console.out(line.rstrip(), highlight=False)
+        for line in text.table_lines(console, _table(rows, console)):
+            console.out(line, highlight=False)
     for row in rows:
         if row.report is not None and not (gate.fails(row.report) or verbose):
             continue
@@ -183,14 +181,11 @@ def render(rows: Sequence[Row], gate: Gate, console: Console, *, verbose: bool, 
 
 
 def _table(rows: Sequence[Row], console: Console) -> Table:
-    from rich.box import ASCII, SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
 
-    plain = not console.encoding.lower().startswith("utf")
-    table = Table(box=ASCII if plain else SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in ("case", "verdict", "errors", "warnings", "first"):
-        table.add_column(column, justify="right" if column in ("errors", "warnings") else "left", overflow="fold")
+    from lossdoctor.report.text import open_table
+
+    table = open_table(console, ("case", "verdict", "errors", "warnings", "first"), right=("errors", "warnings"))
     for row in rows:
         style = "red" if row.report is None or row.report.verdict in ("raises", "silent") else ""
         table.add_row(*(Text(_shown(cell), style=style) for cell in _cells(row)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,3 +26,20 @@ Forward = Annotated[
     bool,
     typer.Option("--forward", help="Also load the weights and run the model on the batch, for its real predictions."),
 ]
+
+
+def given(
+    loss: str | None,
+    loss_weights: str | None,
+    metrics: str | None,
+    objects: list[str] | None,
+    unsafe: bool,
+) -> dict[str, Any]:
+    """What was typed for a case besides its model and batch, as `case.load.load_case` takes it."""
+    return {
+        "loss": loss,
+        "loss_weights": loss_weights,
+        "metrics": metrics,
+        "objects": tuple(objects or ()),
+        "unsafe": unsafe,
+    }

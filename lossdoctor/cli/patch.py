@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lossdoctor.cli.boundary import FOUND, Stop, boundary
-from lossdoctor.cli.options import BatchArgument, Forward, Loss, LossWeights, Metrics, ModelArgument, Objects, Unsafe
+from lossdoctor.cli.options import (
+    BatchArgument,
+    Forward,
+    Loss,
+    LossWeights,
+    Metrics,
+    ModelArgument,
+    Objects,
+    Unsafe,
+    given,
+)
+
+if TYPE_CHECKING:
+    from lossdoctor.types import Finding
 
 
 def patch(
@@ -31,20 +45,9 @@ def patch(
     with boundary():
         if model is None or batch is None:
             raise Stop(2, "patch needs a model and a batch: lossdoctor patch model.keras batch.npz.")
-        from lossdoctor.cli.running import planned
+        from lossdoctor.cli.running import patch_of, planned
 
-        plan = planned(
-            model,
-            batch,
-            loss=loss,
-            loss_weights=loss_weights,
-            metrics=metrics,
-            objects=tuple(objects or ()),
-            unsafe=unsafe,
-            forward=forward,
-        )
-        from lossdoctor.cli.running import patch_of
-
+        plan = planned(model, batch, forward=forward, **given(loss, loss_weights, metrics, objects, unsafe))
         written = patch_of(plan)
         left = [f for f in plan.left if f.severity == "error"]
         if written is None:
@@ -64,8 +67,8 @@ def patch(
             raise Stop(FOUND)
 
 
-def _left(findings: tuple[object, ...]) -> str:
+def _left(findings: Sequence[Finding]) -> str:
     if not findings:
         return ""
-    lines = [f"  {f.code}: {f.message}" for f in findings]  # type: ignore[attr-defined]
+    lines = [f"  {f.code}: {f.message}" for f in findings]
     return "\nLeft for you to decide:\n" + "\n".join(lines)

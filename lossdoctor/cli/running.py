@@ -41,7 +41,7 @@ def planned(model: str, batch: str, *, grades: tuple[str, ...] = ("safe", "revie
         return plan_repairs(exam, grades)
 
 
-def opened(model: str, batch: str, options: Mapping[str, Any]) -> Session:
+def opened(model: str, batch: str, **options: Any) -> Session:
     """A sitting over one case, with its repairs tried."""
     with quietly() as progress:
         exam = _exam(model, batch, options, progress)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lossdoctor.cli.boundary import Stop, boundary
-from lossdoctor.cli.options import BatchArgument, Forward, Loss, LossWeights, Metrics, ModelArgument, Objects, Unsafe
+from lossdoctor.cli.options import (
+    BatchArgument,
+    Forward,
+    Loss,
+    LossWeights,
+    Metrics,
+    ModelArgument,
+    Objects,
+    Unsafe,
+    given,
+)
 
 
 def show(
@@ -30,20 +38,14 @@ def show(
         from lossdoctor.cli.running import quietly
         from lossdoctor.doctor import examine_with_exam, outline, shares
 
-        given: dict[str, Any] = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "objects": tuple(objects or ()),
-            "unsafe": unsafe,
-        }
+        options = given(loss, loss_weights, metrics, objects, unsafe)
         exam = None
         with quietly() as progress:
             if batch is None:
-                report = outline(model, **given)
+                report = outline(model, **options)
             else:
                 report, exam = examine_with_exam(
-                    model, batch, progress=progress, repairs=False, forward=forward, **given
+                    model, batch, progress=progress, repairs=False, forward=forward, **options
                 )
         from rich.console import Console
 

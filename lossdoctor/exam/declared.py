@@ -62,7 +62,7 @@ def _pack_declared(outputs: Tree, flat: list[Any]) -> Tree:
 
 def paths(root: str, tree: Tree) -> Tree:
     """The tree with every leaf replaced by its own path."""
-    return trees.pack(tree, [path for path, _ in trees.leaves(root, tree)])
+    return trees.pack(tree, trees.paths(root, tree))
 
 
 def tie_losses(outputs: Tree, losses: Tree, names: Names) -> Tree:
@@ -103,7 +103,7 @@ def tie_weights(outputs: Tree, weights: Tree, names: Names) -> Tree:
 
 def sorted_order_differs(outputs: Tree) -> bool:
     """True where Keras would visit the outputs in another order than they were written."""
-    return [p for p, _ in trees.leaves("", outputs)] != [p for p, _ in trees.declared_leaves("", outputs)]
+    return trees.paths("", outputs) != [p for p, _ in trees.declared_leaves("", outputs)]
 
 
 def positional(outputs: Tree, given: Tree) -> bool:

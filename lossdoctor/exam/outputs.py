@@ -134,7 +134,7 @@ def has_logits(loss: Any) -> bool:
 
 def _reading(setup: Setup, call: LossCall, inner: Any, target: Any, tensors: dict[str, Any]) -> Readings | None:
     path = str(call.outputs[0])
-    paths = [p for p, _ in trees.leaves("y_pred", setup.outputs)]
+    paths = trees.paths("y_pred", setup.outputs)
     place = paths.index(path)
     mask, start, tail = setup.masks[place], setup.starts[place], setup.tails[place]
     plain = np.asarray(_keras.to_numpy(tensors[path]), dtype="float32")

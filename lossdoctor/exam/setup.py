@@ -61,8 +61,10 @@ def make_setup(case: Case) -> Setup:
         starts=tuple(starts),
         tails=tuple(tails),
         masks=tuple(_mask(m) for m in (model.masks or (None,) * count)),
-        y=trees.map_leaves(_array, case.batch.y),
-        sample_weight=None if case.batch.sample_weight is None else trees.map_leaves(_array, case.batch.sample_weight),
+        y=trees.map_leaves(array_of, case.batch.y),
+        sample_weight=None
+        if case.batch.sample_weight is None
+        else trees.map_leaves(array_of, case.batch.sample_weight),
         x_rows=_x_rows(case),
         loss=compile_args.loss,
         loss_weights=compile_args.loss_weights,
@@ -88,7 +90,8 @@ def _mask(spec: Any) -> np.ndarray | None:
     return mask
 
 
-def _array(leaf: Any) -> Any:
+def array_of(leaf: Any) -> Any:
+    """An array leaf read whole, as a new array; any other leaf as it is."""
     # A copy, so that no two leaves are one object: Keras's pairing is read off the identity of tensors.
     return np.array(leaf.rows(leaf.shape[0] if leaf.shape else 0)) if isinstance(leaf, ArrayRef) else leaf
 

@@ -341,7 +341,7 @@ def is_builtin(loss: Any) -> bool:
 
 
 def _gradients(model: Any, setup: Setup) -> tuple[Gradient, ...]:
-    paths = [path for path, _ in trees.leaves("y_pred", setup.outputs)]
+    paths = trees.paths("y_pred", setup.outputs)
     recorded = model.optimizer.gradients
     return tuple(
         gradient_at(path, start, recorded[i] if i < len(recorded) else None)

@@ -38,7 +38,7 @@ class Stepper:
         self._setup = replace(setup, metrics=None, weighted_metrics=None)
         self._log = standin.Log()
         self._model = standin.compiled(self._setup, standin.watch(setup.loss, self._log), self._log, eager=True)
-        self._paths = [path for path, _ in trees.leaves("y_pred", setup.outputs)]
+        self._paths = trees.paths("y_pred", setup.outputs)
 
     def step(self, *, starts: Sequence[np.ndarray] | None = None, y: Tree = _SAME, sample_weight: Tree = _SAME) -> Step:
         """One `train_on_batch` with what is given in place of the setup's own."""

@@ -33,7 +33,7 @@ def _by_target(batch: Batch) -> dict[str, ArrayRef]:
     """{target path: its weights}: one array serves all targets, a tree those at the same place."""
     if batch.sample_weight is None or batch.y is None:
         return {}
-    targets = [path for path, _ in trees.leaves("y", batch.y)]
+    targets = trees.paths("y", batch.y)
     weights = trees.values(batch.sample_weight)
     if trees.is_leaf(batch.sample_weight):
         weights = weights * len(targets)

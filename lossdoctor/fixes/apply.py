@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from lossdoctor import _keras, trees
+from lossdoctor import _graph, _keras, trees
+from lossdoctor.exam.setup import array_of
 from lossdoctor.types import (
     ActivationEdit,
     ArrayRef,
@@ -71,7 +72,7 @@ def run_statement(batch: Batch, code: str) -> Batch:
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & set(ROOTS)
     space: dict[str, Any] = {"np": np, "keras": keras}
     before = {
-        name: trees.map_leaves(_array, getattr(batch, name)) for name in names if getattr(batch, name) is not None
+        name: trees.map_leaves(array_of, getattr(batch, name)) for name in names if getattr(batch, name) is not None
     }
     space.update(dict.fromkeys(names), **before)
     try:
@@ -94,10 +95,6 @@ def _both(arrays: Tree, refs: Tree) -> list[tuple[Any, Any]]:
         for new, old in zip(trees.values(arrays), trees.values(refs), strict=True)
         if isinstance(old, ArrayRef)
     ]
-
-
-def _array(leaf: Any) -> Any:
-    return np.array(leaf.rows(leaf.shape[0] if leaf.shape else 0)) if isinstance(leaf, ArrayRef) else leaf
 
 
 def compile_value(arguments: CompileArgs, edit: CompileEdit) -> Tree:
@@ -143,7 +140,7 @@ def new_function(arguments: CompileArgs, loss: NewLoss) -> Any:
 
 def regrouped(model: ModelSpec, tree: Tree) -> ModelSpec:
     """The model with its outputs in the containers of `tree`, whose leaves are output paths."""
-    flat = [path for path, _ in trees.leaves("y_pred", model.outputs)]
+    flat = trees.paths("y_pred", model.outputs)
     chosen = trees.values(tree)
     if sorted(chosen) != sorted(flat):
         raise EditError("the new outputs are not the model's")
@@ -176,7 +173,7 @@ def regrouped(model: ModelSpec, tree: Tree) -> ModelSpec:
 
 def with_activation(model: ModelSpec, edit: ActivationEdit) -> ModelSpec:
     """The model with another activation in front of one output. Raises `EditError` where no single layer holds it."""
-    flat = [path for path, _ in trees.leaves("y_pred", model.outputs)]
+    flat = trees.paths("y_pred", model.outputs)
     i = flat.index(edit.output)
     if i >= len(model.activation_layers) or model.activation_layers[i] is None:
         raise EditError(f"no single layer of the model holds the activation of {edit.output}")
@@ -205,8 +202,6 @@ def with_activation(model: ModelSpec, edit: ActivationEdit) -> ModelSpec:
 
 
 def _is_activation(operation: Any, name: str | None) -> bool:
-    from lossdoctor import _graph
-
     return _graph.function_name(getattr(operation, "activation", operation)) == name
 
 

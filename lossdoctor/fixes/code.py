@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,19 @@ import keras
 
 from lossdoctor import _keras, trees
 from lossdoctor.fixes.apply import EditError, Written, at
-from lossdoctor.types import At, CompileArgs, CompileEdit, Made, NewLoss, Tree
+from lossdoctor.types import (
+    ActivationEdit,
+    At,
+    BatchEdit,
+    Case,
+    CompileArgs,
+    CompileEdit,
+    Edit,
+    Fix,
+    Made,
+    NewLoss,
+    Tree,
+)
 
 
 class NotTypable(Exception):
@@ -70,6 +82,23 @@ def _leaf(arguments: CompileArgs, argument: str, leaf: Any, needs: Needs) -> str
     if isinstance(leaf, Made):
         return thing_code(getattr(keras.losses, leaf.name)(**leaf.arguments), needs)
     return literal(leaf) if not callable(leaf) else thing_code(leaf, needs)
+
+
+def compile_code(name: str, given: CompileArgs, now: CompileArgs, needs: Needs) -> str:
+    """One argument of `model.compile` as it is now; what was given as an object may be taken from the compiled model.
+
+    Raises `NotTypable`.
+    """
+    paths = {
+        id(leaf): path
+        for path, leaf in trees.leaves(name, getattr(given, name))
+        if leaf is not None and not isinstance(leaf, str | int | float)
+    }
+
+    def leaf_code(leaf: Any) -> str:
+        return at_code(paths[id(leaf)], leaf, needs) if id(leaf) in paths else thing_code(leaf, needs)
+
+    return tree_code(getattr(now, name), leaf_code)
 
 
 def at_code(path: str, found: Any, needs: Needs) -> str:
@@ -153,3 +182,52 @@ def _imported(thing: Any, needs: Needs) -> str:
     except (OSError, TypeError) as error:
         raise NotTypable(f"the source of {name} is not to be had") from error
     return str(name)
+
+
+def with_code(case: Case, fix: Fix) -> Fix:
+    """The fix with the Python of its edits, where the rule did not write it."""
+    if fix.code or not fix.edits:
+        return fix
+    lines = [edit_code(case, edit) for edit in fix.edits]
+    return replace(fix, code="\n".join(line for line in lines if line))
+
+
+def edit_code(case: Case, edit: Edit) -> str:
+    """One edit as a line of Python: a statement, an argument of compile, or a change to the model; "" where there is none."""
+    if isinstance(edit, BatchEdit):
+        return edit.code
+    if isinstance(edit, CompileEdit):
+        needs = Needs()
+        try:
+            code = argument_code(case.compile, edit, needs)
+        except (NotTypable, EditError):
+            return ""
+        return "\n".join([*needs.definitions.values(), f"{edit.argument}={code}"])
+    if isinstance(edit, ActivationEdit):
+        return activation_code(case, edit.output, edit.activation)
+    return f"model = keras.Model(model.inputs, {outputs_code(case, edit.tree)})"
+
+
+def activation_code(case: Case, output: str, activation: str) -> str:
+    """The statement that gives a layer another activation."""
+    flat = trees.paths("y_pred", case.model.outputs)
+    i = flat.index(output)
+    layer = case.model.activation_layers[i] if i < len(case.model.activation_layers) else None
+    return "" if layer is None else f"model.{layer}.activation = keras.activations.{activation}"
+
+
+def outputs_code(case: Case, tree: object) -> str:
+    """The new outputs as an expression on `model.outputs` (Keras's flat order), or `model.output` where they stay together."""
+    flat = trees.paths("y_pred", case.model.outputs)
+    whole = trees.pack(case.model.outputs, flat)
+
+    def walk(node: object) -> str:
+        if node == whole:
+            return "model.output"
+        if isinstance(node, dict):
+            return "{" + ", ".join(f"{k!r}: {walk(v)}" for k, v in node.items()) + "}"
+        if isinstance(node, list | tuple):
+            return "[" + ", ".join(walk(v) for v in node) + "]"
+        return f"model.outputs[{flat.index(str(node))}]"
+
+    return walk(tree)

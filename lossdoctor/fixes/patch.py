@@ -6,14 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lossdoctor import trees
-from lossdoctor.fixes.code import Needs, NotTypable, at_code, literal, thing_code, tree_code
+from lossdoctor.fixes.code import Needs, activation_code, compile_code, literal, outputs_code
 from lossdoctor.fixes.plan import Plan, Step
-from lossdoctor.fixes.verify import activation_code, outputs_code
-from lossdoctor.types import ActivationEdit, BatchEdit, Case, CompileEdit, Finding, OutputsEdit
+from lossdoctor.types import COMPILE_ARGUMENTS, ActivationEdit, BatchEdit, CompileEdit, Finding, OutputsEdit
 
 _WIDTH = 100
-_ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,8 @@ def write_patch(plan: Plan) -> Patch | None:
         return None
     needs = Needs()
     told: set[str] = set()
-    parts = [_model(plan, told), _compile(plan, needs, told), _batch(plan, told)]
+    arguments = _arguments(plan, needs)
+    parts = [_model(plan, told, needs.kept), _compile(plan, arguments, told), _batch(plan, told)]
     parts = [part for part in parts if part]
     body = "\n\n\n".join([*needs.copied.values(), *needs.definitions.values(), *parts])
     imports = _imports(body, needs)
@@ -96,8 +94,11 @@ def _comment(steps: Sequence[Step], told: set[str]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _model(plan: Plan, told: set[str]) -> str:
-    """`adapt_model`, where outputs are put into other containers or leave through another activation."""
+def _model(plan: Plan, told: set[str], kept: bool) -> str:
+    """`adapt_model`, where outputs are put into other containers or leave through another activation.
+
+    `kept`: `compile_model` takes a loss from the model as it was compiled.
+    """
     lines: list[str] = []
     for step in plan.steps:
         case = step.before.case
@@ -109,59 +110,39 @@ def _model(plan: Plan, told: set[str]) -> str:
                     *_comment([step], told),
                     f"    adapted = keras.Model(model.inputs, {outputs_code(case, edit.tree)})",
                     *(["    adapted.compile(optimizer=model.optimizer)"] if case.compile.compiled else []),
-                    *(["    adapted.loss = model.loss"] if _kept(plan) else []),
+                    *(["    adapted.loss = model.loss"] if kept else []),
                     "    model = adapted",
                 ]
     return "\n".join(["def adapt_model(model):", *lines, "    return model"]) if lines else ""
 
 
-def _kept(plan: Plan) -> bool:
-    """True where a loss has to be taken from the model as it was compiled."""
-    needs = Needs()
-    _argument(plan.end.case, plan.start.case, "loss", needs)
-    return needs.kept
-
-
-def _compile(plan: Plan, needs: Needs, told: set[str]) -> str:
-    """`compile_model`, where an argument changed, or the model has to be compiled again because it changed."""
+def _recompiled(plan: Plan) -> list[Step]:
+    """The steps for which the model has to be compiled again."""
     kinds = (CompileEdit, OutputsEdit, ActivationEdit)
-    steps = [s for s in plan.steps if any(isinstance(e, kinds) for e in s.fix.edits)]
-    if not steps:
-        return ""
-    case = plan.end.case
-    optimizer = "model.optimizer" if case.compile.compiled else '"adam"'
-    arguments = [f"optimizer={optimizer}"]
-    for name in _ARGUMENTS:
-        value, before = getattr(case.compile, name), getattr(plan.start.case.compile, name)
-        if value is not None:
-            arguments.append(f"{name}={_argument(case, plan.start.case, name, needs)}")
-        elif before is not None and name in ("metrics", "weighted_metrics"):
+    return [s for s in plan.steps if any(isinstance(e, kinds) for e in s.fix.edits)]
+
+
+def _arguments(plan: Plan, needs: Needs) -> list[str]:
+    """What `model.compile` is called with; nothing where it need not be called."""
+    if not _recompiled(plan):
+        return []
+    given, now = plan.start.case.compile, plan.end.case.compile
+    arguments = ["optimizer=model.optimizer" if now.compiled else 'optimizer="adam"']
+    for name in COMPILE_ARGUMENTS:
+        if getattr(now, name) is not None:
+            arguments.append(f"{name}={compile_code(name, given, now, needs)}")
+        elif getattr(given, name) is not None and name in ("metrics", "weighted_metrics"):
             arguments.append(f"{name}=[]")  # None would keep those that were compiled before (`trainer.py: compile`)
-    arguments += [f"{name}={literal(value)}" for name, value in case.compile.others.items()]
-    lines = [f"        {a}," for a in arguments]
-    comment = _comment([s for s in steps if any(isinstance(e, CompileEdit) for e in s.fix.edits)], told)
-    return "\n".join(
-        [
-            "def compile_model(model):",
-            *comment,
-            "    model.compile(",
-            *lines,
-            "    )",
-            "    return model",
-        ]
-    )
+    return arguments + [f"{name}={literal(value)}" for name, value in now.others.items()]
 
 
-def _argument(case: Case, start: Case, name: str, needs: Needs) -> str:
-    value = getattr(case.compile, name)
-    paths = {id(leaf): path for path, leaf in trees.leaves(name, getattr(start.compile, name)) if leaf is not None}
-
-    def leaf_code(leaf: object) -> str:
-        if id(leaf) in paths and not isinstance(leaf, str | int | float):
-            return at_code(paths[id(leaf)], leaf, needs)
-        return thing_code(leaf, needs)
-
-    return tree_code(value, leaf_code)
+def _compile(plan: Plan, arguments: Sequence[str], told: set[str]) -> str:
+    """`compile_model`, where an argument changed, or the model has to be compiled again because it changed."""
+    if not arguments:
+        return ""
+    comment = _comment([s for s in _recompiled(plan) if any(isinstance(e, CompileEdit) for e in s.fix.edits)], told)
+    lines = [f"        {argument}," for argument in arguments]
+    return "\n".join(["def compile_model(model):", *comment, "    model.compile(", *lines, "    )", "    return model"])
 
 
 def _batch(plan: Plan, told: set[str]) -> str:
@@ -176,4 +157,4 @@ def _batch(plan: Plan, told: set[str]) -> str:
     return "\n".join(["def adapt_batch(x, y, sample_weight=None):", *lines, "    return x, y, sample_weight"])
 
 
-__all__ = ["NotTypable", "Patch", "formatted", "write_patch"]
+__all__ = ["Patch", "formatted", "write_patch"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lossdoctor.fixes.verify import Again, State, appeared, applied, effect, gone, keeps_objective, of_batch, with_code
+from lossdoctor.fixes.code import with_code
+from lossdoctor.fixes.verify import Again, State, all_at_once, appeared, applied, effect, gone, of_batch
 from lossdoctor.types import Edit, Finding, Fix
 
 _MOST_STEPS = 12
@@ -22,12 +23,11 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The steps in order, the state before the first and after the last, and whether that is proven."""
+    """The steps in order, and the state before the first and after the last."""
 
     steps: tuple[Step, ...]
     start: State
     end: State
-    proven: bool
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -45,7 +45,7 @@ class Plan:
         return effect(self.start, self.end) if self.steps else ""
 
 
-def make_plan(start: State, again: Again, grades: tuple[str, ...] = _GRADES, chosen: tuple[Fix, ...] = ()) -> Plan:
+def make_plan(start: State, again: Again, grades: tuple[str, ...] = _GRADES) -> Plan:
     """Repairs of these grades, one finding after the other, until nothing more can be repaired.
 
     A repair is taken where its finding goes and nothing gets worse; what a raising `fit` hid until then may
@@ -70,8 +70,7 @@ def make_plan(start: State, again: Again, grades: tuple[str, ...] = _GRADES, cho
         fix, state_after = step
         steps.append(Step(found, with_code(state.case, fix), state))
         state = state_after
-    plan = Plan(tuple(steps), start, state, _proven(start, state, steps))
-    return _least(plan, again)
+    return _least(Plan(tuple(steps), start, state), again)
 
 
 def _best(state: State, finding: Finding, again: Again, grades: tuple[str, ...]) -> tuple[Fix, State] | None:
@@ -98,8 +97,8 @@ def _together(
         if None in chosen:
             continue
         fixes = [fix for fix in chosen if fix is not None]
-        after = applied(state, tuple(dict.fromkeys(e for fix in fixes for e in fix.edits)), again)
-        if after is not None and not any(f.code == finding.code for f in after.wrong) and _forward(state, after):
+        after = all_at_once(state, finding.code, fixes, again)
+        if after is not None and _forward(state, after):
             return list({fix.edits: (f, fix) for f, fix in zip(alike, fixes, strict=True)}.values()), after
     return None
 
@@ -121,22 +120,14 @@ def _further(before: State, after: State) -> bool:
     return (_STAGES.index(b.stage or "model"), b.failed_call or 0) > order
 
 
-def _proven(start: State, end: State, steps: list[Step]) -> bool:
-    if not steps or end.exam.fit.outcome.status != "ok":
-        return False
-    if start.exam.fit.outcome.status == "ok" and appeared(start, end):
-        return False
-    return any(s.fix.grade != "safe" for s in steps) or keeps_objective(end)
-
-
 def _least(plan: Plan, again: Again) -> Plan:
     """The plan without the repairs that its end does not need; those taken together stay or go together."""
     groups = list(dict.fromkeys(id(step.before) for step in plan.steps))
     if len(groups) < 2:
         return plan
     for group in groups:
-        steps = tuple(step for step in plan.steps if id(step.before) != group)
-        end = applied(plan.start, tuple(edit for s in steps for edit in s.fix.edits), again)
+        fewer = replace(plan, steps=tuple(step for step in plan.steps if id(step.before) != group))
+        end = applied(plan.start, fewer.edits, again)
         if end is not None and end.score <= plan.end.score and not appeared(plan.end, end):
-            return _least(replace(plan, steps=steps, end=end), again)
+            return _least(replace(fewer, end=end), again)
     return plan

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lossdoctor.fixes.plan import Plan, Step
-from lossdoctor.fixes.verify import Again, State, applied, prove, with_code
+from lossdoctor.fixes.code import with_code
+from lossdoctor.fixes.plan import Plan, Step, make_plan
+from lossdoctor.fixes.verify import Again, State, applied, prove
 from lossdoctor.types import Edit, Finding, Fix
 
 
@@ -22,7 +23,7 @@ class Session:
     @property
     def edits(self) -> tuple[Edit, ...]:
         """All edits chosen, in order."""
-        return tuple(edit for step in self.steps for edit in step.fix.edits)
+        return self.plan.edits
 
     @property
     def open(self) -> tuple[Finding, ...]:
@@ -32,7 +33,7 @@ class Session:
     @property
     def plan(self) -> Plan:
         """What was chosen, as a plan."""
-        return Plan(self.steps, self.start, self.state, proven=True)
+        return Plan(self.steps, self.start, self.state)
 
 
 def open_session(start: State, again: Again) -> Session:
@@ -65,7 +66,5 @@ def undo(session: Session) -> Session:
 
 def take_safe(session: Session) -> Session:
     """All repairs that are safe, in the order of the plan of least change."""
-    from lossdoctor.fixes.plan import make_plan
-
     plan = make_plan(session.state, session.again, ("safe",))
     return replace(session, state=plan.end, steps=(*session.steps, *plan.steps))

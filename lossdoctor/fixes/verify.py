@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lossdoctor import trees
 from lossdoctor.facts import Exam
 from lossdoctor.fixes.apply import EditError, apply, provenance
-from lossdoctor.fixes.code import Needs, NotTypable, argument_code
+from lossdoctor.fixes.code import with_code
 from lossdoctor.fixes.objective import declared_objective
 from lossdoctor.rules.shared import close
-from lossdoctor.types import BatchEdit, Case, CompileEdit, Edit, Finding, Fix, at_least
+from lossdoctor.types import BatchEdit, Case, Edit, Finding, Fix, at_least
 
 Again = Callable[[Case], tuple[Exam, tuple[Finding, ...]]]
 
@@ -81,69 +80,15 @@ def keeps_objective(state: State) -> bool:
     return value is not None and expected is not None and close(value, expected)
 
 
-def with_code(case: Case, fix: Fix) -> Fix:
-    """The fix with the Python of its edits, where the rule did not write it."""
-    if fix.code or not fix.edits:
-        return fix
-    lines = [edit_code(case, edit) for edit in fix.edits]
-    return replace(fix, code="\n".join(line for line in lines if line))
-
-
-def edit_code(case: Case, edit: Edit) -> str:
-    """One edit as a line of Python: a statement, an argument of compile, or a change to the model; "" where there is none."""
-    from lossdoctor.types import ActivationEdit
-
-    if isinstance(edit, BatchEdit):
-        return edit.code
-    if isinstance(edit, CompileEdit):
-        needs = Needs()
-        try:
-            code = argument_code(case.compile, edit, needs)
-        except (NotTypable, EditError):
-            return ""
-        return "\n".join([*needs.definitions.values(), f"{edit.argument}={code}"])
-    if isinstance(edit, ActivationEdit):
-        return activation_code(case, edit.output, edit.activation)
-    return f"model = keras.Model(model.inputs, {outputs_code(case, edit.tree)})"
-
-
-def activation_code(case: Case, output: str, activation: str) -> str:
-    """The statement that gives a layer another activation."""
-    flat = [path for path, _ in trees.leaves("y_pred", case.model.outputs)]
-    i = flat.index(output)
-    layer = case.model.activation_layers[i] if i < len(case.model.activation_layers) else None
-    return "" if layer is None else f"model.{layer}.activation = keras.activations.{activation}"
-
-
-def outputs_code(case: Case, tree: object) -> str:
-    """The new outputs as an expression on `model.outputs` (Keras's flat order), or `model.output` where they stay together."""
-    from lossdoctor.fixes.code import tree_code
-
-    flat = [path for path, _ in trees.leaves("y_pred", case.model.outputs)]
-    whole = trees.pack(case.model.outputs, flat)
-
-    def walk(node: object) -> str:
-        if node == whole:
-            return "model.output"
-        if isinstance(node, dict):
-            return "{" + ", ".join(f"{k!r}: {walk(v)}" for k, v in node.items()) + "}"
-        if isinstance(node, list | tuple):
-            return "[" + ", ".join(walk(v) for v in node) + "]"
-        return f"model.outputs[{flat.index(str(node))}]"
-
-    return walk(tree) if not isinstance(tree, str) else tree_code(tree, str)
-
-
 def effect(before: State, after: State) -> str:
     """What changed, in numbers: "total loss on this batch 101 -> 0; y_pred['z'] now trains on y[0]"."""
     said = []
     old, new = before.exam.fit.outcome, after.exam.fit.outcome
     if new.status == "ok" and new.loss is not None:
-        was = "fit raised" if old.status == "raises" else f"{old.loss:.4g}" if old.loss is not None else None
         if old.status == "raises":
             said.append(f"fit runs, with the loss {new.loss:.4g} on this batch")
-        elif was is not None and not close(old.loss or 0.0, new.loss):
-            said.append(f"total loss on this batch {was} -> {new.loss:.4g}")
+        elif old.loss is not None and not close(old.loss, new.loss):
+            said.append(f"total loss on this batch {old.loss:.4g} -> {new.loss:.4g}")
         else:
             said.append(f"total loss on this batch stays {new.loss:.4g}{_gradients(before, after)}")
     elif new.status == "raises":
@@ -217,12 +162,18 @@ def _together(before: State, again: Again) -> dict[tuple[Edit, ...], str]:
         fixes = [f.fixes[0] for f in alike if f.fixes and of_batch(f.fixes[0])]
         if many < 3 or len(fixes) < many or len({fix.grade for fix in fixes}) > 1:
             continue
-        after = applied(before, tuple(dict.fromkeys(e for fix in fixes for e in fix.edits)), again)
-        if after is None or _count(after)[code] or not proves(before, after, alike[0], fixes[0].grade):
+        after = all_at_once(before, code, fixes, again)
+        if after is None or not proves(before, after, alike[0], fixes[0].grade):
             continue
         said = f"all {many} of {code} together: {effect(before, after)}"
         proven |= {fix.edits: said for fix in fixes}
     return proven
+
+
+def all_at_once(before: State, code: str, fixes: Sequence[Fix], again: Again) -> State | None:
+    """The case after several repairs of the batch, one for each finding of a rule, where that clears them all."""
+    after = applied(before, tuple(dict.fromkeys(e for fix in fixes for e in fix.edits)), again)
+    return None if after is None or _count(after)[code] else after
 
 
 def of_batch(fix: Fix) -> bool:

@@ -16,9 +16,9 @@ from lossdoctor import _keras, trees
 from lossdoctor.case.batch import load_batch_argument, save_batch
 from lossdoctor.files import write_bytes
 from lossdoctor.fixes.apply import ROOTS, EditError, Written, run_statement
-from lossdoctor.fixes.code import Needs, at_code, tree_code
-from lossdoctor.fixes.verify import activation_code, outputs_code
+from lossdoctor.fixes.code import Needs, compile_code, edit_code
 from lossdoctor.types import (
+    COMPILE_ARGUMENTS,
     ActivationEdit,
     ArrayRef,
     Batch,
@@ -31,7 +31,6 @@ from lossdoctor.types import (
 )
 
 _CONFIG = "config.json"
-_ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 
 def write_model(source: str, target: Path, before: CompileArgs, after: CompileArgs, edits: Sequence[Edit]) -> None:
@@ -45,11 +44,7 @@ def write_model(source: str, target: Path, before: CompileArgs, after: CompileAr
         )
     if not source.endswith(".keras"):
         raise CaseError(f"{target} was not written: {source} is no .keras file; write a patch file.")
-    changed = {
-        name: _serialized(getattr(after, name), target)
-        for name in _ARGUMENTS
-        if getattr(after, name) is not getattr(before, name)
-    }
+    changed = {name: _serialized(getattr(after, name), target) for name in _changed(before, after)}
     if not changed:
         raise CaseError(
             f"{target} was not written: no repair changes how the model is compiled; write the batch instead."
@@ -69,6 +64,11 @@ def write_model(source: str, target: Path, before: CompileArgs, after: CompileAr
                         shutil.copyfileobj(old, out, 1 << 20)
 
         write_bytes(target, copy)
+
+
+def _changed(before: CompileArgs, after: CompileArgs) -> list[str]:
+    """The names of the arguments that the repairs changed."""
+    return [name for name in COMPILE_ARGUMENTS if getattr(after, name) is not getattr(before, name)]
 
 
 def _serialized(value: Any, target: Path) -> Any:
@@ -108,31 +108,12 @@ def source_parts(before: Case, after: Case, steps: Sequence[tuple[Case, Sequence
     `steps` holds the edits of each repair with the case before it. Raises `NotTypable`.
     """
     needs = Needs()
-    kept = {
-        id(leaf): path
-        for name in _ARGUMENTS
-        for path, leaf in trees.leaves(name, getattr(before.compile, name))
-        if leaf is not None and not isinstance(leaf, str | int | float)
-    }
-
-    def leaf_code(leaf: Any) -> str:
-        from lossdoctor.fixes.code import thing_code
-
-        return at_code(kept[id(leaf)], leaf, needs) if id(leaf) in kept else thing_code(leaf, needs)
-
     arguments: Mapping[str, str | None] = {
-        name: None if value is None else tree_code(value, leaf_code)
-        for name in _ARGUMENTS
-        for value in [getattr(after.compile, name)]
-        if value is not getattr(before.compile, name)
+        name: None if getattr(after.compile, name) is None else compile_code(name, before.compile, after.compile, needs)
+        for name in _changed(before.compile, after.compile)
     }
-    model: list[str] = []
-    for case, edits in steps:
-        for edit in edits:
-            if isinstance(edit, ActivationEdit):
-                model.append(activation_code(case, edit.output, edit.activation))
-            elif isinstance(edit, OutputsEdit):
-                model.append(f"model = keras.Model(model.inputs, {outputs_code(case, edit.tree)})")
+    kinds = (ActivationEdit, OutputsEdit)
+    model = [edit_code(case, edit) for case, edits in steps for edit in edits if isinstance(edit, kinds)]
     statements = tuple(e.code for _, edits in steps for e in edits if isinstance(e, BatchEdit))
     body = "\n".join([*statements, *model, *(a or "" for a in arguments.values()), *needs.definitions.values()])
     imports = [line for name, line in (("keras.", "import keras"), ("np.", "import numpy as np")) if name in body]

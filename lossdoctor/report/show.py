@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.box import ASCII, SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from lossdoctor.facts import InputRun, Share
 from lossdoctor.report import words
 from lossdoctor.report.drawing import Column, column
 from lossdoctor.report.printable import one_line, printable
-from lossdoctor.report.text import say
+from lossdoctor.report.text import is_plain, open_table, say, table_lines
 from lossdoctor.types import InputSpec, ReportData, Spec
 
 _GAP = 4
@@ -31,7 +29,6 @@ def render(
 ) -> None:
     """Print trees, pairing and inputs. A report without a batch has only outputs, losses, weights and inputs."""
     report = printable(report)
-    plain = not console.encoding.lower().startswith("utf")
     objective, fed = _columns(report)
     _trees(objective, console)
     console.print()
@@ -43,8 +40,8 @@ def render(
         say(console, "With a batch, `lossdoctor show MODEL BATCH` also shows who is paired with whom.")
         return
     console.print()
-    _pairing(report, shares, console, plain, forward)
-    _inputs(report, inputs, console, plain)
+    _pairing(report, shares, console, forward)
+    _inputs(report, inputs, console)
     console.print()
     say(console, _last(report))
 
@@ -125,7 +122,7 @@ def _beside(band: Sequence[Sequence[Text]], console: Console) -> None:
         console.print(line, soft_wrap=True)
 
 
-def _pairing(report: ReportData, shares: Sequence[Share], console: Console, plain: bool, forward: bool) -> None:
+def _pairing(report: ReportData, shares: Sequence[Share], console: Console, forward: bool) -> None:
     console.print("Who is trained on what", style="bold")
     if not report.pairs:
         fit = report.outcomes["fit"]
@@ -151,7 +148,7 @@ def _pairing(report: ReportData, shares: Sequence[Share], console: Console, plai
         ]
         for p, s in zip(report.pairs, shares, strict=True)
     ]
-    _table(("output", "target", "loss", "weight", "value", "loss %", "grad %"), rows, console, plain)
+    _table(("output", "target", "loss", "weight", "value", "loss %", "grad %"), rows, console)
     alone = words.untrained(report)
     if alone:
         say(console, f"Without a loss: {', '.join(alone)}.")
@@ -164,7 +161,7 @@ def _percent(share: float | None) -> str:
     return f"{100 * share:.0f}" if share == 0 or share >= 0.005 else "<1"
 
 
-def _inputs(report: ReportData, inputs: InputRun | None, console: Console, plain: bool) -> None:
+def _inputs(report: ReportData, inputs: InputRun | None, console: Console) -> None:
     if inputs is None or not (inputs.pairs or inputs.error):
         return
     console.print()
@@ -181,11 +178,11 @@ def _inputs(report: ReportData, inputs: InputRun | None, console: Console, plain
         ]
         for p in inputs.pairs
     ]
-    _table(("Input", "its shape", "gets", "of shape"), rows, console, plain)
+    _table(("Input", "its shape", "gets", "of shape"), rows, console)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console, plain: bool) -> None:
-    gap = 3 if plain else 2
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    gap = 3 if is_plain(console) else 2
     wide = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     if sum(wide) + gap * len(wide) > console.width:
         for first, *others in rows:
@@ -194,16 +191,12 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Conso
                 if value:
                     say(console, f"{name:<16}{value}", indent=2)
         return
-    table = Table(box=ASCII if plain else SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="right" if name in _RIGHT else "left", overflow="fold")
+    table = open_table(console, columns, right=_RIGHT, collapse_padding=True)
     for row in rows:
         table.add_row(*map(Text, row))
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        if line.strip():
-            console.out(line.rstrip(), highlight=False)
+    for line in table_lines(console, table):
+        if line:
+            console.out(line, highlight=False)
 
 
 def _last(report: ReportData) -> str:

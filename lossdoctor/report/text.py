@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Container, Iterable
 from dataclasses import replace
+from typing import Any
 
 from rich.box import ASCII, SIMPLE_HEAD
 from rich.console import Console
@@ -16,7 +18,7 @@ from lossdoctor.report import words
 from lossdoctor.report.printable import printable
 from lossdoctor.types import Finding, Fix, ReportData, Severity
 
-_STYLE: dict[Severity, str] = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
+STYLE: dict[Severity, str] = {"error": "bold red", "warning": "bold yellow", "info": "bold cyan"}
 _VERDICT_STYLE = {"raises": "bold red", "silent": "bold red", "risk": "bold yellow", "clean": "bold green"}
 _OUTCOME_STYLE = {"ok": "green", "raises": "red", "skipped": "dim"}
 # Evidence lines a finding shows before the rest waits for --verbose.
@@ -29,9 +31,9 @@ def render(
     """Print `report` on `console`. `quiet`: the findings only; `verbose`: all evidence, all notes; `brief`: pairing, verdict, each
     finding with its first repair."""
     report = printable(report)
-    plain = not console.encoding.lower().startswith("utf")
+    plain = is_plain(console)
     if not quiet:
-        _pairing(report, console, plain)
+        _pairing(report, console)
         console.print(Text(words.HEADLINE[report.verdict], style=_VERDICT_STYLE[report.verdict]))
         if not brief:
             _outcomes(report, console)
@@ -49,22 +51,38 @@ def render(
         say(console, words.summary(report), 0)
 
 
-def _pairing(report: ReportData, console: Console, plain: bool) -> None:
+def is_plain(console: Console) -> bool:
+    """True where the console's encoding has no lines and arrows."""
+    return not console.encoding.lower().startswith("utf")
+
+
+def open_table(console: Console, columns: Iterable[str], *, right: Container[str] = (), **style: Any) -> Table:
+    """A table without frame, lines of ASCII where the console's encoding has no others; the columns `right` flush right."""
+    table = Table(box=ASCII if is_plain(console) else SIMPLE_HEAD, pad_edge=False, header_style="bold", **style)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def table_lines(console: Console, table: Table) -> list[str]:
+    """The table's lines without the spaces at their ends."""
+    with console.capture() as captured:
+        console.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def _pairing(report: ReportData, console: Console) -> None:
     if not report.pairs:
         console.print(Text(f"No pairing: {words.why_no_pairs(report)}.", style="bold"))
         console.print()
         return
     crossed = words.in_error(report)
-    table = Table(box=ASCII if plain else SIMPLE_HEAD, pad_edge=False, title=None, header_style="bold")
-    for column in words.COLUMNS:
-        table.add_column(column, justify="right" if column in ("weight", "value") else "left", overflow="fold")
+    table = open_table(console, words.COLUMNS, right=("weight", "value"))
     for pair in report.pairs:
         style = "red" if {pair.output, pair.target} & crossed else ""
         table.add_row(*(Text(cell, style=style) for cell in words.cells(pair)))
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        console.out(line.rstrip(), highlight=False)
+    for line in table_lines(console, table):
+        console.out(line, highlight=False)
     untrained = words.untrained(report)
     if untrained:
         console.print(Text(f"without a loss: {', '.join(untrained)}", style="dim"))
@@ -82,7 +100,7 @@ def _outcomes(report: ReportData, console: Console) -> None:
 
 def _finding(finding: Finding, console: Console, verbose: bool, plain: bool) -> None:
     head = Text.assemble(
-        (finding.severity, _STYLE[finding.severity]), " ", (finding.code, "bold"), " ", (finding.name, "dim")
+        (finding.severity, STYLE[finding.severity]), " ", (finding.code, "bold"), " ", (finding.name, "dim")
     )
     console.print(head, soft_wrap=True)
     say(console, finding.message, 2)

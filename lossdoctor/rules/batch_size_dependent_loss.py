@@ -45,7 +45,7 @@ def _finding(exam: Exam, call: LossCall, values: list[float]) -> Finding:
     said = f"{call.label} grows with the batch: {shared.number(values[0])} for {rows} rows, {shared.number(values[1])} for the same rows twice"
     fixes = (
         repairs.configured(
-            'average: reduction="sum_over_batch_size"', exam, call.loss_path, reduction="sum_over_batch_size"
+            'average: reduction="sum_over_batch_size"', exam, {call.loss_path}, reduction="sum_over_batch_size"
         ),
     )
     if not chosen:

@@ -37,7 +37,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             **{f"loss, draw {i + 1}": value for i, value in enumerate(values)},
             **{f"gradient norm, draw {i + 1}": norm for i, norm in enumerate(norms)},
         }
-        binary = CompileEdit("loss", repairs.replaced(exam, "loss", call.loss_path, "binary_crossentropy"))
+        binary = CompileEdit("loss", repairs.replaced(exam, "loss", {call.loss_path: "binary_crossentropy"}))
         sigmoid = (
             repairs.activation(
                 'one unit wants activation="sigmoid" and binary cross-entropy',

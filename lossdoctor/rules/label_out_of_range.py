@@ -86,7 +86,7 @@ def _outside(
             repairs.configured(
                 f"if {outside[0]:.0f} means unknown: leave those labels out",
                 exam,
-                call.loss_path,
+                {call.loss_path},
                 ignore_class=int(outside[0]),
             )
         )

@@ -53,7 +53,9 @@ def _twice(exam: Exam, call: LossCall, reading: Readings, activation: Activation
     output = str(call.outputs[0])
     evidence = _evidence(reading)
     fixes = (
-        repairs.configured("say that the output holds probabilities", exam, call.loss_path, "safe", from_logits=False),
+        repairs.configured(
+            "say that the output holds probabilities", exam, {call.loss_path}, "safe", from_logits=False
+        ),
         repairs.activation(f"or leave out the {_shown(activation)}", exam, output, "linear"),
     )
     if shared.within_unit(activation) and (activation.name is not None or activation.sums_to_one is not None):
@@ -109,7 +111,7 @@ def _never(exam: Exam, call: LossCall, reading: Readings, activation: Activation
         where=(output, call.loss_path),
         evidence=_evidence(reading),
         fixes=(
-            repairs.configured("say that the output holds logits", exam, call.loss_path, from_logits=True),
+            repairs.configured("say that the output holds logits", exam, {call.loss_path}, from_logits=True),
             repairs.activation(f'or end the model with activation="{other}"', exam, output, other),
         ),
     )

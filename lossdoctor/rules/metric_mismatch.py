@@ -80,10 +80,12 @@ def check(exam: Exam) -> Iterator[Finding]:
 def _instead(exam: Exam, call: MetricCall, title: str, name: str) -> Fix:
     """Another metric in the place of this one."""
     argument = call.metric_path.partition("[")[0]
-    paths = [path for path, _ in trees.leaves(argument, getattr(exam.case.compile, argument))]
+    paths = trees.paths(argument, getattr(exam.case.compile, argument))
     if call.metric_path not in paths:
         return repairs.by_hand(title, "compile", "the metric is given in several places", f'{argument}=["{name}"]')
-    return repairs.compile_argument(title, argument, repairs.replaced(exam, argument, call.metric_path, name), "review")
+    return repairs.compile_argument(
+        title, argument, repairs.replaced(exam, argument, {call.metric_path: name}), "review"
+    )
 
 
 def _in_unit(kept: object) -> bool:

@@ -74,17 +74,13 @@ def _silent(exam: Exam, path: str, missing: list[str]) -> Iterator[Finding]:
 
 def _without(exam: Exam, missing: list[str]) -> tuple[Fix, ...]:
     """No loss for the outputs without a target: the losses by name, and y with None in those places."""
-    outputs, y, loss = exam.case.model.outputs, exam.case.batch.y, exam.case.compile.loss
-    if not isinstance(outputs, dict) or not all(trees.is_leaf(v) for v in outputs.values()) or not isinstance(y, dict):
+    outputs, y = exam.case.model.outputs, exam.case.batch.y
+    if not isinstance(outputs, dict) or not isinstance(y, dict):
         return ()
-    given = repairs.present(exam, "loss")
-    if trees.is_leaf(loss):
-        tree = {name: None if name in missing else given for name in outputs}
-    elif isinstance(loss, dict) and all(trees.is_leaf(v) for v in loss.values()):
-        tree = {name: None if name in missing else given.get(name) for name in outputs}
-    else:
+    tree = repairs.without_loss(exam, {f"y_pred[{name!r}]" for name in missing})
+    if tree is None:
         return ()
-    if all(leaf is None for leaf in tree.values()):
+    if all(leaf is None for leaf in trees.values(tree)):
         return _moved(exam, missing)
     body = shared.dict_code([(str(k), "None" if k in missing else f"y[{k!r}]") for k in outputs])
     names = shared.listed([repr(m) for m in missing])

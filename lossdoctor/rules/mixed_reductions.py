@@ -18,11 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor import trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import At, Finding
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -62,15 +61,8 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 def _one(exam: Exam) -> Fix:
     """The default reduction for every loss that has another one."""
-    tree = repairs.present(exam, "loss")
     paths = {c.loss_path for c in exam.run.calls if c.reduction != "sum_over_batch_size"}
-    marked = trees.map_leaves(
-        lambda leaf: (
-            At(leaf.path, {"reduction": "sum_over_batch_size"}) if isinstance(leaf, At) and leaf.path in paths else leaf
-        ),
-        tree,
-    )
-    return repairs.compile_argument("use one reduction", "loss", marked, "review", target="loss")
+    return repairs.configured("use one reduction", exam, paths, reduction="sum_over_batch_size")
 
 
 _MODEL = """\

@@ -72,7 +72,7 @@ def check(exam: Exam) -> Iterator[Finding]:
 def _for_one_array(exam: Exam) -> Iterator[Finding]:
     """Targets in a container for a model that returns one array, where fit raises for it (a wrong number is LD103's)."""
     y = exam.case.batch.y
-    leaves = [path for path, _ in trees.leaves("y", y)]
+    leaves = trees.paths("y", y)
     if not (shared.raised_in_dispatch(exam) or shared.raised_on_strings(exam)) or (
         len(leaves) != 1 and not isinstance(y, dict)
     ):

@@ -113,7 +113,7 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
                 exam,
                 str(call.outputs[0]),
                 "linear" if call.arguments.get("from_logits") else "sigmoid",
-                more=(CompileEdit("loss", repairs.replaced(exam, "loss", call.loss_path, "binary_crossentropy")),),
+                more=(CompileEdit("loss", repairs.replaced(exam, "loss", {call.loss_path: "binary_crossentropy"})),),
             )
             if bool(((found.numbers == 0) | (found.numbers == 1)).all()) and not call.arguments.get("from_logits")
             else repairs.by_hand(

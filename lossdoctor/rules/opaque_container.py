@@ -52,22 +52,9 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 def _no_loss(exam: Exam, output: str) -> tuple[Fix, ...]:
     """The losses by output, None for this one."""
-    outputs, given = exam.case.model.outputs, repairs.present(exam, "loss")
-    if trees.is_leaf(outputs) or not all(trees.is_leaf(node) for _, node in trees.children(outputs)):
+    tree = repairs.without_loss(exam, {output})
+    if tree is None:
         return ()
-    one = trees.is_leaf(given)
-    if not one and not all(trees.is_leaf(node) for _, node in trees.children(given)):
-        return ()
-    if isinstance(outputs, dict):
-        if not one and not isinstance(given, dict):
-            return ()
-        tree: object = {k: None if f"y_pred[{k!r}]" == output else (given if one else given.get(k)) for k in outputs}
-    elif one:
-        tree = [None if f"y_pred[{i}]" == output else given for i in range(len(outputs))]
-    elif isinstance(given, dict):
-        return ()
-    else:
-        tree = [None if f"y_pred[{i}]" == output else leaf for i, leaf in enumerate(given)]
     return (repairs.compile_argument(f"give {output} the loss None", "loss", tree, "review"),)
 
 

@@ -65,14 +65,12 @@ def _squeezed(target: tuple[int, ...], output: tuple[int, ...]) -> bool:
 
 
 def _fixes(exam: Exam, call: LossCall) -> tuple[Fix, ...]:
-    path, target, output = str(call.targets[0]), call.target_shapes[0], call.output_shapes[0]
-    if len(target) == len(output) - 1 and output[-1] == 1:
-        return (repairs.on_leaf(f"give {path} the output's rank", exam, path, f"{path}[..., None]"),)
-    if len(target) == len(output) + 1 and target[-1] == 1:
-        return (repairs.on_leaf(f"give {path} the output's rank", exam, path, f"np.squeeze({path}, -1)"),)
+    path = str(call.targets[0])
+    right = repairs.to_output_rank(f"give {path} the output's rank", exam, call)
     return (
-        repairs.by_hand(
-            f"give {path} the shape {output}, or use a loss for targets of shape {target}",
+        right
+        or repairs.by_hand(
+            f"give {path} the shape {call.output_shapes[0]}, or use a loss for targets of shape {call.target_shapes[0]}",
             "batch",
             "which of the two is meant is not written",
         ),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.facts import Exam
+from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import shared
 from lossdoctor.types import ActivationEdit, At, BatchEdit, CompileEdit, Edit, Fix, FixTarget, Grade, NewLoss, Tree
 
@@ -72,38 +72,65 @@ def present(exam: Exam, argument: str) -> Tree:
     return trees.pack(tree, flat)
 
 
-def replaced(exam: Exam, argument: str, path: str, leaf: Any) -> Tree:
-    """The argument with the leaf at `path` replaced."""
+def replaced(exam: Exam, argument: str, leaves: Mapping[str, Any]) -> Tree:
+    """The argument with other leaves at these paths."""
     tree = getattr(exam.case.compile, argument)
-    paths = [p for p, _ in trees.leaves(argument, tree)]
-    flat = trees.values(present(exam, argument))
-    return trees.pack(tree, [leaf if p == path else old for p, old in zip(paths, flat, strict=True)])
+    flat = zip(trees.paths(argument, tree), trees.values(present(exam, argument)), strict=True)
+    return trees.pack(tree, [leaves.get(path, old) for path, old in flat])
 
 
 def other_loss(title: str, exam: Exam, path: str, leaf: Any, grade: Grade = "review") -> Fix:
     """Another loss at one place of the compiled losses (a name of Keras's, a new function, None)."""
-    return compile_argument(title, "loss", replaced(exam, "loss", path, leaf), grade)
+    return compile_argument(title, "loss", replaced(exam, "loss", {path: leaf}), grade)
 
 
-def configured(title: str, exam: Exam, path: str, grade: Grade = "review", **changes: Any) -> Fix:
-    """The loss at one place with other arguments (from_logits, reduction ...)."""
-    return Fix(title, "loss", grade, edits=(CompileEdit("loss", replaced(exam, "loss", path, At(path, changes))),))
+def configured(title: str, exam: Exam, paths: Collection[str], grade: Grade = "review", **changes: Any) -> Fix:
+    """The losses at these places with other arguments (from_logits, reduction ...)."""
+    tree = replaced(exam, "loss", {path: At(path, changes) for path in paths})
+    return compile_argument(title, "loss", tree, grade, target="loss")
 
 
 def rewritten(
     title: str, exam: Exam, path: str, name: str, source: str, uses: Mapping[str, At], grade: Grade = "review"
 ) -> Fix:
     """A new function in the place of a loss."""
-    return Fix(
-        title, "loss", grade, edits=(CompileEdit("loss", replaced(exam, "loss", path, NewLoss(name, source, uses))),)
-    )
+    tree = replaced(exam, "loss", {path: NewLoss(name, source, uses)})
+    return compile_argument(title, "loss", tree, grade, target="loss")
+
+
+def without_loss(exam: Exam, untrained: Collection[str]) -> Tree:
+    """The losses by output, None for these output paths; None where the outputs or the losses are nested, or one by name and one by place."""
+    outputs, given = exam.case.model.outputs, present(exam, "loss")
+    steps = list(trees.children(outputs))
+    one = trees.is_leaf(given)
+    if not steps or not all(trees.is_leaf(node) for _, node in (*steps, *trees.children(given))):
+        return None
+    if not one and isinstance(given, dict) != isinstance(outputs, dict):
+        return None
+    paths = ["y_pred" + step for step, _ in steps]
+    if isinstance(outputs, dict):
+        each = [given if one else given.get(key) for key in outputs]
+    else:
+        each = [given] * len(paths) if one else list(given)
+    kept = [None if path in untrained else leaf for path, leaf in zip(paths, each, strict=False)]
+    return dict(zip(outputs, kept, strict=True)) if isinstance(outputs, dict) else kept
+
+
+def to_output_rank(title: str, exam: Exam, call: LossCall) -> Fix | None:
+    """A last axis of size 1 added to the target, or taken from it, where that gives it the output's rank."""
+    path, target, output = str(call.targets[0]), call.target_shapes[0], call.output_shapes[0]
+    if len(target) == len(output) - 1 and output[-1] == 1:
+        return on_leaf(title, exam, path, f"{path}[..., None]")
+    if len(target) == len(output) + 1 and target[-1] == 1:
+        return on_leaf(title, exam, path, f"np.squeeze({path}, -1)")
+    return None
 
 
 def activation(
     title: str, exam: Exam, output: str, name: str, grade: Grade = "review", *, more: tuple[Edit, ...] = ()
 ) -> Fix:
     """Another activation on the layer in front of one output; by hand where no single layer holds it."""
-    flat = [path for path, _ in trees.leaves("y_pred", exam.case.model.outputs)]
+    flat = shared.flat_outputs(exam)
     layers = exam.case.model.activation_layers
     i = flat.index(output)
     if i >= len(layers) or layers[i] is None:
@@ -128,7 +155,7 @@ def renested(exam: Exam) -> str:
         return shared.tree_code(outputs, lambda path: by_name[shared.last_key(path)])
     named = exam.case.model.output_names or ()
     if not isinstance(outputs, dict) and len(by_name) == len(leaves) == len(named) and set(named) == set(by_name):
-        flat = dict(zip([path for path, _ in trees.leaves("y_pred", outputs)], named, strict=False))
+        flat = dict(zip(trees.paths("y_pred", outputs), named, strict=False))
         return shared.tree_code(outputs, lambda path: by_name[flat[path]])
     if len(leaves) != len(paths):
         return ""

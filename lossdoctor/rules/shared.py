@@ -127,7 +127,7 @@ def transposition(call: LossCall) -> tuple[int, ...] | None:
 
 def flat_outputs(exam: Exam) -> list[str]:
     """The outputs' paths in Keras's order."""
-    return [path for path, _ in trees.leaves("y_pred", exam.case.model.outputs)]
+    return trees.paths("y_pred", exam.case.model.outputs)
 
 
 def output_paths(exam: Exam) -> list[str]:

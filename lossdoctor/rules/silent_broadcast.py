@@ -144,10 +144,9 @@ def _finding(
 
 def _fixes(exam: Exam, call: LossCall, target: tuple[int, ...], output: tuple[int, ...]) -> tuple[Fix, ...]:
     path = str(call.targets[0])
-    if len(target) == len(output) - 1 and output[-1] == 1:
-        return (repairs.on_leaf(f"give {path} the output's shape", exam, path, f"{path}[..., None]"),)
-    if len(target) == len(output) + 1 and target[-1] == 1:
-        return (repairs.on_leaf(f"give {path} the output's shape", exam, path, f"np.squeeze({path}, -1)"),)
+    right = repairs.to_output_rank(f"give {path} the output's shape", exam, call)
+    if right is not None:
+        return (right,)
     if len(target) == len(output) and target[:-1] == output[:-1] and target[-1] == 1:
         same = repairs.on_leaf(
             "if every column has this target: write it out",

@@ -55,13 +55,12 @@ def _fewer(exam: Exam, expected: int) -> Fix:
 
 def _none(exam: Exam, missing: list[str]) -> tuple[Fix, ...]:
     """No loss for the outputs without a target."""
-    outputs, given = exam.case.model.outputs, repairs.present(exam, "loss")
-    if not all(trees.is_leaf(node) for _, node in trees.children(outputs)) or isinstance(outputs, dict):
+    outputs, loss = exam.case.model.outputs, exam.case.compile.loss
+    if isinstance(outputs, dict) or not (trees.is_leaf(loss) or len(loss) == len(outputs)):
         return ()
-    if not trees.is_leaf(given) and (isinstance(given, dict) or len(given) != len(outputs)):
+    tree = repairs.without_loss(exam, missing)
+    if tree is None:
         return ()
-    each = [given] * len(outputs) if trees.is_leaf(given) else list(given)
-    tree = [None if f"y_pred[{i}]" in missing else leaf for i, leaf in enumerate(each)]
     body = ", ".join("None" if f"y_pred[{i}]" in missing else f"y[{i}]" for i in range(len(outputs)))
     title = f"train nothing on {shared.listed(missing)}: its loss is None"
     return (repairs.compile_argument(title, "loss", tree, "review", more=(BatchEdit(f"y = [{body}]"),)),)

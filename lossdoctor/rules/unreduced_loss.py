@@ -21,11 +21,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor import trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import At, Finding
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -35,14 +34,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     call = calls[0]
     where = tuple(str(o) for c in calls for o in c.outputs)
-    tree, paths = repairs.present(exam, "loss"), {c.loss_path for c in calls}
-    reduced = trees.map_leaves(
-        lambda leaf: (
-            At(leaf.path, {"reduction": "sum_over_batch_size"}) if isinstance(leaf, At) and leaf.path in paths else leaf
-        ),
-        tree,
-    )
-    fix = repairs.compile_argument("use the default reduction", "loss", reduced, "review", target="loss")
+    paths = {c.loss_path for c in calls}
+    fix = repairs.configured("use the default reduction", exam, paths, reduction="sum_over_batch_size")
     if shared.raises(exam) and exam.fit.stage == "gradient":
         yield RULE.finding(
             "error",

@@ -75,7 +75,7 @@ def _expected(exam: Exam) -> dict[str, float]:
     if isinstance(weights, dict) and isinstance(outputs, dict):
         return {f"y_pred[{k!r}]": float(v) for k, v in weights.items() if isinstance(v, int | float) and k in outputs}
     if isinstance(weights, dict) and exam.case.model.output_names:
-        paths = [path for path, _ in trees.leaves("y_pred", outputs)]
+        paths = shared.flat_outputs(exam)
         return {
             path: float(weights[name])
             for path, name in zip(paths, exam.case.model.output_names, strict=False)

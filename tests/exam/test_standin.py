@@ -10,7 +10,7 @@ import pytest
 from keras import layers, ops
 
 import lossdoctor
-from lossdoctor.doctor import diagnose  # noqa: F401  (imported before Keras is used: no side effect)
+from lossdoctor.doctor import diagnose_with_exam  # noqa: F401  (imported before Keras is used: no side effect)
 
 ROWS = 8
 
