@@ -14,7 +14,7 @@ from lossdoctor.near import did_you_mean
 if TYPE_CHECKING:
     from lossdoctor.baseline import Entry
     from lossdoctor.request import CheckCase
-    from lossdoctor.types import ReportData
+    from lossdoctor.types import Finding, ReportData
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Gate:
 
         return self.fail_on != "never" and any(at_least(f.severity, self.fail_on) for f in report.findings)
 
-    def settled(self, found: Mapping[str, ReportData]) -> dict[str, ReportData]:
-        """The reports (by case name) without what the baseline knows; stale entries are told on stderr.
+    def settled(self, found: Mapping[str, ReportData]) -> dict[str, tuple[ReportData, tuple[Finding, ...]]]:
+        """The reports (by case name) without what the baseline knows, and that; stale entries are told on stderr.
 
         Writes the new baseline first where one was asked for.
         """
         if self.write_baseline is None and self.baseline is None:
-            return dict(found)
+            return {name: (report, ()) for name, report in found.items()}
         from lossdoctor import baseline
 
         known = self.known
@@ -49,7 +49,10 @@ class Gate:
             known = baseline.read(self.write_baseline)
         elif old := self.stale(found):
             print(f"lossdoctor: {baseline.stale_sentence(old, str(self.baseline))}", file=sys.stderr)
-        return {name: baseline.without(report, name, known) for name, report in found.items()}
+        return {
+            name: (baseline.without(report, name, known), baseline.known_of(report, name, known))
+            for name, report in found.items()
+        }
 
     def stale(self, found: Mapping[str, ReportData]) -> list[Entry]:
         """The baseline's entries that no longer occur."""
