@@ -90,6 +90,8 @@ def make_gate(
         raise Stop(UNREADABLE, "--case names cases of the settings; leave out the model, or leave out --case.")
     found = read_settings(None if config is None else str(config))
     given = {key: _plain(value) for key, value in general.items() if value is not None}
+    if "select" in given or "ignore" in given:
+        _check_codes(given.get("select", ()), given.get("ignore", ()))
     shared = replace(found.general, **given)
     flags = {key: value for key, value in options.items() if value not in (None, False)}
     if model is not None:
@@ -107,6 +109,14 @@ def make_gate(
     from lossdoctor import baseline
 
     return replace(gate, baseline=shared.baseline, known=baseline.read(shared.baseline))
+
+
+def _check_codes(select: Sequence[str], ignore: Sequence[str]) -> None:
+    """Raises `CaseError` for a code that no rule has, before any model is read."""
+    from lossdoctor.rules import RULES
+    from lossdoctor.rules.selection import choose
+
+    choose(RULES, select, ignore)
 
 
 def _plain(value: Any) -> Any:

@@ -161,7 +161,7 @@ def test_baselines(repository: Path, capfd: Any) -> None:
     assert (code, err, document["summary"]["in_baseline"]) == (0, "", 2)
     table, suites = call(capfd, "check")[1], call(capfd, "check", "--format", "junit")[1]
     assert table.count("known (1)") == 2 and "clean" in table
-    assert suites.count("<skipped message=\"known, in the baseline: ") == 2 and 'failures="0"' in suites
+    assert suites.count('<skipped message="known, in the baseline: ') == 2 and 'failures="0"' in suites
     assert any("1 finding is in the baseline: LD203" in n for n in document["cases"][1]["report"]["checks"]["notes"])
     # Mended: its entry is stale, and told so.
     shutil.copy(NAMED, repository / "positional.npz")
