@@ -14,7 +14,7 @@ from lossdoctor.cli.running import patch_of, quietly
 from lossdoctor.fixes import session as sittings
 from lossdoctor.report import words
 from lossdoctor.report.text import STYLE, open_table, say
-from lossdoctor.types import CaseError, Finding, Fix
+from lossdoctor.types import CaseError, Finding, Fix, Pair
 
 if TYPE_CHECKING:
     from lossdoctor.fixes.session import Session
@@ -172,7 +172,7 @@ def _say_pairing(console: Console, state: State, title: str) -> None:
     if rows:
         table = open_table(console, ("output", "target", "loss", "weight"))
         for pair in rows:
-            table.add_row(*map(Text, (pair.output, pair.target or "-", pair.loss, f"{pair.weight:g}")))
+            table.add_row(*map(Text, (pair.output, pair.target or "-", pair.loss, words.weight(pair))))
         console.print(table)
 
 
@@ -193,11 +193,11 @@ def _say_change(console: Console, before: State, after: State) -> None:
     table = open_table(console, ("output", "as it is", "as it would be"))
     for output in dict.fromkeys([*was, *now]):
         left, right = was.get(output), now.get(output)
-        old = "-" if left is None else f"{left.target or '-'}  {left.loss} x {left.weight:g}"
+        old = "-" if left is None else f"{left.target or '-'}  {left.loss}{_times(left)}"
         new = "-"
         if right is not None:
             target = origin.get(right.target or "", right.target or "-")
-            new = f"{target}  {right.loss} x {right.weight:g}"
+            new = f"{target}  {right.loss}{_times(right)}"
         style = "green" if new != old else ""
         table.add_row(Text(output), Text(old), Text(new, style=style))
     if was or now:
@@ -228,6 +228,11 @@ def _write(console: Console, sitting: Session, targets: Targets, batch: str, *, 
     for line in (*said, *undone):
         say(console, line)
     return undone
+
+
+def _times(pair: Pair) -> str:
+    weight = words.weight(pair)
+    return f" x {weight}" if weight else ""
 
 
 def _staged(console: Console, sitting: Session, targets: Targets, batch: str, yes: bool) -> tuple[list[str], list[str]]:
