@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from lossdoctor.cli.fixing_source import Quit, write_source
 from lossdoctor.cli.running import patch_of, quietly
 from lossdoctor.fixes import session as sittings
 from lossdoctor.report import words
-from lossdoctor.report.text import STYLE, open_table, say
+from lossdoctor.report.text import STYLE, broken, fitted, open_table, say
 from lossdoctor.types import CaseError, Finding, Fix, Pair
 
 if TYPE_CHECKING:
@@ -154,12 +155,12 @@ def _say_finding(console: Console, finding: Finding, many: int) -> None:
             (f"  ({many} open)", "dim"),
         )
     )
-    console.print(Text(f"  {finding.message}"))
+    say(console, finding.message, 2)
 
 
 def _say_before_after(console: Console, sitting: Session) -> None:
     console.print()
-    console.print(f"{len(sitting.steps)} repair{'s' * (len(sitting.steps) != 1)}: {sitting.plan.effect}.", style="bold")
+    say(console, f"{len(sitting.steps)} repair{'s' * (len(sitting.steps) != 1)}: {sitting.plan.effect}.", 0, "bold")
     _say_change(console, sitting.start, sitting.state)
 
 
@@ -168,18 +169,17 @@ def _say_pairing(console: Console, state: State, title: str) -> None:
     from lossdoctor.doctor import pairs
 
     rows = pairs(state.exam)
-    console.print(Text(f"{title}: {_outcome(state)}", style="bold"))
+    say(console, f"{title}: {_outcome(state)}", 0, "bold")
     if rows:
-        table = open_table(console, ("output", "target", "loss", "weight"))
-        for pair in rows:
-            table.add_row(*map(Text, (pair.output, pair.target or "-", pair.loss, words.weight(pair))))
-        console.print(table)
+        columns = ("output", "target", "loss", "weight")
+        cells = [(pair.output, pair.target or "-", pair.loss, words.weight(pair)) for pair in rows]
+        _table(console, columns, fitted(console, columns, cells, 2))
 
 
 def _outcome(state: State) -> str:
     fit = state.exam.fit.outcome
     if fit.status == "raises":
-        return f"fit raises {(fit.error or '').splitlines()[0][:100]}"
+        return f"fit raises {words.short((fit.error or '').splitlines()[0], 200)}"
     return f"fit logs {fit.loss:.5g}" if fit.loss is not None else "nothing is trained"
 
 
@@ -190,7 +190,8 @@ def _say_change(console: Console, before: State, after: State) -> None:
 
     origin = provenance(before.case.batch, after.case.batch)
     was, now = ({pair.output: pair for pair in pairs(state.exam)} for state in (before, after))
-    table = open_table(console, ("output", "as it is", "as it would be"))
+    columns = ("output", "as it is", "as it would be")
+    rows: list[tuple[str, str, str]] = []
     for output in dict.fromkeys([*was, *now]):
         left, right = was.get(output), now.get(output)
         old = "-" if left is None else f"{left.target or '-'}  {left.loss}{_times(left)}"
@@ -198,11 +199,29 @@ def _say_change(console: Console, before: State, after: State) -> None:
         if right is not None:
             target = origin.get(right.target or "", right.target or "-")
             new = f"{target}  {right.loss}{_times(right)}"
-        style = "green" if new != old else ""
-        table.add_row(Text(output), Text(old), Text(new, style=style))
-    if was or now:
+        rows.append((output, old, new))
+    if rows:
+        room = (console.width - 10 - max(len(output) for output, _, _ in rows)) // 2
+        lines = [(output, broken(old, room), broken(new, room)) for output, old, new in rows]
+        _table(console, columns, lines, [2 if new != old else None for _, old, new in rows])
+    say(console, f"{_outcome(before)}  ->  {_outcome(after)}", 2)
+
+
+def _table(
+    console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], green: Sequence[int | None] = ()
+) -> None:
+    """A table without spaces at the ends of its lines; `green` is, for each row, the column that stands out."""
+    table = open_table(console, columns)
+    for i, row in enumerate(rows):
+        marked = green[i] if i < len(green) else None
+        table.add_row(*(Text(cell, style="green" if at == marked else "") for at, cell in enumerate(row)))
+    console.print()
+    with console.capture() as captured:
         console.print(table)
-    console.print(Text(f"  {_outcome(before)}  ->  {_outcome(after)}"))
+    for line in captured.get().splitlines():
+        if line.strip():
+            console.out(line.rstrip(), highlight=False)
+    console.print()
 
 
 def _write(console: Console, sitting: Session, targets: Targets, batch: str, *, yes: bool) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,6 +65,26 @@ def open_table(console: Console, columns: Iterable[str], *, right: Container[str
     return table
 
 
+def fitted(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], at: int) -> list[list[str]]:
+    """The rows with column `at` broken behind underscores where the table would be wider than the console."""
+    gap = 3
+    wide = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    room = console.width - gap * len(columns) - sum(w for i, w in enumerate(wide) if i != at)
+    if room >= wide[at]:
+        return [list(row) for row in rows]
+    return [[broken(cell, room) if i == at else cell for i, cell in enumerate(row)] for row in rows]
+
+
+def broken(name: str, room: int) -> str:
+    """A name on several lines of at most `room` characters, broken behind spaces and underscores where it has them."""
+    lines = [""]
+    for part in re.findall(r"[^_ ]*[_ ]*", name):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > room:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def table_lines(console: Console, table: Table) -> list[str]:
     """The table's lines without the spaces at their ends."""
     with console.capture() as captured:
@@ -78,9 +99,10 @@ def _pairing(report: ReportData, console: Console) -> None:
         return
     crossed = words.in_error(report)
     table = open_table(console, words.COLUMNS, right=("weight", "value"))
-    for pair in report.pairs:
+    rows = fitted(console, words.COLUMNS, [words.cells(pair) for pair in report.pairs], words.COLUMNS.index("loss"))
+    for pair, row in zip(report.pairs, rows, strict=True):
         style = "red" if {pair.output, pair.target} & crossed else ""
-        table.add_row(*(Text(cell, style=style) for cell in words.cells(pair)))
+        table.add_row(*(Text(cell, style=style) for cell in row))
     for line in table_lines(console, table):
         console.out(line, highlight=False)
     untrained = words.untrained(report)
