@@ -173,7 +173,7 @@ def _say_pairing(console: Console, state: State, title: str) -> None:
     if rows:
         columns = ("output", "target", "loss", "weight")
         cells = [(pair.output, pair.target or "-", pair.loss, words.weight(pair)) for pair in rows]
-        _table(console, columns, fitted(console, columns, cells, 2))
+        _table(console, columns, fitted(console, columns, cells, (2, 0, 1)))
 
 
 def _outcome(state: State) -> str:

@@ -65,20 +65,28 @@ def open_table(console: Console, columns: Iterable[str], *, right: Container[str
     return table
 
 
-def fitted(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], at: int) -> list[list[str]]:
-    """The rows with column `at` broken behind underscores where the table would be wider than the console."""
-    gap = 3
-    wide = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    room = console.width - gap * len(columns) - sum(w for i, w in enumerate(wide) if i != at)
-    if room >= wide[at]:
-        return [list(row) for row in rows]
-    return [[broken(cell, room) if i == at else cell for i, cell in enumerate(row)] for row in rows]
+def fitted(
+    console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], at: Sequence[int]
+) -> list[list[str]]:
+    """The rows with the names in the columns `at` broken, one column after the other, until the table fits the console."""
+    cells = [list(row) for row in rows]
+    for column in at:
+        wide = [
+            max(len(line) for cell in each for line in cell.split("\n")) for each in zip(columns, *cells, strict=True)
+        ]
+        # Two spaces between columns, one around each, one at the left edge.
+        room = wide[column] - (sum(wide) + 3 * len(wide) - 1 - console.width)
+        if room >= wide[column]:
+            break
+        for row in cells:
+            row[column] = broken(row[column], room)
+    return cells
 
 
 def broken(name: str, room: int) -> str:
-    """A name on several lines of at most `room` characters, broken behind spaces and underscores where it has them."""
+    """A name on several lines of `room` characters where it can be broken so: behind spaces and underscores, before brackets."""
     lines = [""]
-    for part in re.findall(r"[^_ ]*[_ ]*", name):
+    for part in re.findall(r"\[[^\[]*|[^_ \[]+[_ ]*|[_ ]+", name):
         if lines[-1] and len(lines[-1] + part.rstrip()) > room:
             lines.append("")
         lines[-1] += part
@@ -99,7 +107,8 @@ def _pairing(report: ReportData, console: Console) -> None:
         return
     crossed = words.in_error(report)
     table = open_table(console, words.COLUMNS, right=("weight", "value"))
-    rows = fitted(console, words.COLUMNS, [words.cells(pair) for pair in report.pairs], words.COLUMNS.index("loss"))
+    names = [words.COLUMNS.index(column) for column in ("loss", "output", "target")]
+    rows = fitted(console, words.COLUMNS, [words.cells(pair) for pair in report.pairs], names)
     for pair, row in zip(report.pairs, rows, strict=True):
         style = "red" if {pair.output, pair.target} & crossed else ""
         table.add_row(*(Text(cell, style=style) for cell in row))
