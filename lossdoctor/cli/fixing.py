@@ -65,7 +65,7 @@ def run(sitting: Session, batch: str, targets: Targets, *, yes: bool) -> bool:
             undone = _write(console, sitting, targets, batch, yes=yes)
         else:
             console.print("No repair was taken; nothing was written.")
-    except Quit:
+    except (Quit, KeyboardInterrupt):
         console.print("Left without writing anything.")
         undone = ["nothing was written"]
     left = sitting.state.wrong
