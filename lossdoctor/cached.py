@@ -16,11 +16,15 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lossdoctor import stored
 from lossdoctor.fingerprint import Unknown, code_of, environment_of, file_bytes
 from lossdoctor.request import CheckCase
 from lossdoctor.types import CaseError, ReportData
+
+if TYPE_CHECKING:
+    from lossdoctor.facts import Exam
 
 MOST_ENTRIES = 1000
 # Up to this size a file is hashed whole; above it, its zip directory, which has a checksum of every member.
@@ -40,16 +44,23 @@ def examine_anew(
     case: CheckCase, *, cache: bool = True, progress: Callable[[str], None] = lambda _: None
 ) -> ReportData:
     """The report of a case, examined now and kept in the cache. Raises `CaseError`."""
+    return examine_with_exam(case, cache=cache, progress=progress)[0]
+
+
+def examine_with_exam(
+    case: CheckCase, *, cache: bool = True, progress: Callable[[str], None] = lambda _: None
+) -> tuple[ReportData, Exam]:
+    """`examine_anew`, and the exam that its report tells of. Raises `CaseError`."""
     key, inputs = (key_of(case), _inputs(case)) if cache else (None, None)
-    from lossdoctor.doctor import examine as run
+    from lossdoctor.doctor import examine_with_exam as run
 
     if case.folder is not None and case.folder not in sys.path:
         sys.path.insert(0, case.folder)
-    report = run(case.model, case.batch, progress=progress, **case.options())
+    report, exam = run(case.model, case.batch, progress=progress, **case.options())
     # A file that changed meanwhile may have been read before or after.
     if key is not None and _inputs(case) == inputs:
         _write(key, report)
-    return report
+    return report, exam
 
 
 def lookup(case: CheckCase) -> ReportData | None:
@@ -173,4 +184,4 @@ def _prune(folder: Path) -> None:
             os.unlink(path)
 
 
-__all__ = ["MOST_ENTRIES", "examine", "examine_anew", "key_of", "lookup"]
+__all__ = ["MOST_ENTRIES", "examine", "examine_anew", "examine_with_exam", "key_of", "lookup"]

@@ -127,6 +127,7 @@ def apply_rules(
 ) -> tuple[tuple[Finding, ...], Checks]:
     """What the chosen rules find, worst first, and which rules could not run and why."""
     from lossdoctor.rules import RULES
+    from lossdoctor.rules.consequences import without_consequences
     from lossdoctor.rules.loss_raises import unexplained
     from lossdoctor.rules.selection import choose, override, severity_of
 
@@ -142,6 +143,7 @@ def apply_rules(
             continue
         findings.extend(rule.check(exam))
         ran.append(rule.code)
+    findings = list(without_consequences(exam, findings, {rule.code: rule.check for rule in RULES}.__getitem__))
     if exam.fit.outcome.status == "raises" and "LD804" in ran and not any(f.severity == "error" for f in findings):
         findings.append(unexplained(exam))
     findings = list(override(findings, severity or {}))

@@ -33,7 +33,8 @@ class LossCall:
     """One call of one loss, as Keras made it in a train step.
 
     `outputs` and `targets` are the leaves it was handed, in Keras's order (None: a tensor that is no
-    leaf of the batch). `value` is the returned scalar, `value_shape` the returned shape.
+    leaf of the batch). `value` is the returned scalar, `value_shape` the returned shape,
+    `weight` its factor in the total (NaN where a step that raises did not show it).
     `arguments` are what a built-in loss hands to its function (from_logits, ignore_class, axis ...). `builtin` is true for Keras's own losses; `wrapped` for functions, whose arguments Keras squeezes.
     """
 

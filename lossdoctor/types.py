@@ -234,7 +234,7 @@ class Pair:
     Paths are Python code; `target` is None where Keras showed the loss no leaf of the batch.
     `call` numbers the loss call: the leaves of a subtree loss share one. `value` is what that call
     returned on the predictions used, before its weight (None where it is no finite scalar).
-    `weight` is the factor observed in the total loss, `weight_path` the leaf of the given loss_weights that has
+    `weight` is the factor observed in the total loss (NaN where a step that raises did not show it), `weight_path` the leaf of the given loss_weights that has
     that value (None where none has, or it cannot be told which). Shapes are in elements, axis 0 the samples.
     """
 

@@ -58,7 +58,7 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
     fit = standin.run(setup, "fit")
     replay = standin.replay(setup)
     batch = _train_on_batch(setup, fit, replay)
-    fit, batch = (with_broadcasts(setup, _filled(run, replay)) for run in (fit, batch))
+    fit, batch = (with_broadcasts(setup, standin.weighed(setup, _filled(run, replay))) for run in (fit, batch))
     skipped: dict[str, str] = {} if case.forward else {"forward": "only with --forward, which runs the model itself"}
     seen = fit if fit.outcome.status == "ok" or not batch.calls else batch
     return Exam(

@@ -7,6 +7,7 @@ the real `output_names`. A recording optimizer keeps the gradients and moves not
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,9 +66,9 @@ class Watched(keras.losses.Loss):
         inner = _keras.resolve_loss(self.identifier, y_true, y_pred)
         call = _Call(self, inner, trees.values(y_true), trees.values(y_pred), sample_weight, not trees.is_leaf(y_pred))
         self.log.calls.append(call)
-        call.value = inner(y_true, y_pred, sample_weight)
-        if self.scale is not None:
+        if self.scale is not None:  # only the weight is asked for, and a loss that raises has one too
             return self.scale(len(self.log.calls) - 1)
+        call.value = inner(y_true, y_pred, sample_weight)
         return call.value
 
 
@@ -292,6 +293,21 @@ def _weights(setup: Setup, count: int) -> list[float]:
         train(model, setup, "train_on_batch")
     gradients = model.optimizer.gradients[-count:]
     return [0.0 if g is None else float(to_numpy(g)) for g in gradients]
+
+
+def weighed(setup: Setup, run: Run) -> Run:
+    """A run that raised in or after a loss, with the weight of every loss call; NaN where it cannot be measured."""
+    if run.outcome.status != "raises" or setup.loss_weights is None or not run.calls:
+        return run
+    setup = replace(setup, metrics=None, weighted_metrics=None)
+    most = max(len(trees.values(setup.loss)), len(trees.values(setup.outputs)), len(run.calls))
+    try:
+        weights = _weights(setup, most)[: len(run.calls)]
+    except Exception:  # Keras raises on its way to the total, too
+        weights = [math.nan] * len(run.calls)
+    return replace(
+        run, calls=tuple(replace(call, weight=weight) for call, weight in zip(run.calls, weights, strict=True))
+    )
 
 
 def _stage(log: Log) -> str:
