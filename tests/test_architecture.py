@@ -22,6 +22,8 @@ PLACES = [
     {"_keras", "_graph", "quiet"},
     {"nested"},
     {"installed"},
+    {"environments"},
+    {"matrix"},
     {"case"},
     {"exam"},
     {"rules"},
