@@ -113,12 +113,28 @@ def find_uv() -> str:
 def existing(release: Release) -> VirtualEnvironment | None:
     """The kept environment of a release; None where there is none that is whole."""
     for folder in _candidates(release):
-        packages = _whole(folder)
+        packages = packages_of(folder)
         if packages is not None:
             with contextlib.suppress(OSError):
                 os.utime(folder)  # what nobody uses for long is removed
             return VirtualEnvironment(folder, packages)
     return None
+
+
+def packages_of(folder: Path) -> dict[str, str] | None:
+    """The packages of an environment; None where its interpreter or a file of a package is gone or cut short."""
+    try:
+        packages = json.loads((folder / _MARKER).read_text(encoding="utf-8"))["packages"]
+        site = _site(folder)
+        if not _python(folder).exists() or _installed(folder) != packages:
+            return None
+        for record in site.glob("*.dist-info/RECORD"):
+            with record.open(encoding="utf-8", newline="") as lines:
+                if any(size and (site / name).stat().st_size != int(size) for name, _, size in csv.reader(lines)):
+                    return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(packages)
 
 
 def require_installable(uv: str, release: Release) -> None:
@@ -273,22 +289,6 @@ def _installed(folder: Path) -> dict[str, str]:
     from importlib.metadata import distributions
 
     return dict(sorted((d.metadata["Name"].lower(), d.version) for d in distributions(path=[str(_site(folder))])))
-
-
-def _whole(folder: Path) -> dict[str, str] | None:
-    """The packages of an environment; None where its interpreter or a file of a package is gone or cut short."""
-    try:
-        packages = json.loads((folder / _MARKER).read_text(encoding="utf-8"))["packages"]
-        site = _site(folder)
-        if not _python(folder).exists() or _installed(folder) != packages:
-            return None
-        for record in site.glob("*.dist-info/RECORD"):
-            with record.open(encoding="utf-8", newline="") as lines:
-                if any(size and (site / name).stat().st_size != int(size) for name, _, size in csv.reader(lines)):
-                    return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return dict(packages)
 
 
 def _prune(home: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,7 @@ ENTRY_POINTS = {"fit": "fit()", "train_on_batch": "train_on_batch()", "direct": 
 # Two losses or weights this close, relative to the larger, are the same: float32 sums in another order differ by less.
 TOLERANCE = 1e-4
 _FIRST = "3.4"
+_MOST_LETTERS = 200
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,31 @@ def run_all(
             raise
 
 
+def explained(runs: Sequence[Run], model: str, saved_by: str | None) -> list[Run]:
+    """The same runs; where a release cannot rebuild a file that a later one saved, that is what is said."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        saved = Version(str(saved_by))
+    except InvalidVersion:
+        return list(runs)
+    why = (
+        f"{model} was saved by Keras {saved_by}, and older releases cannot rebuild it; save it under the oldest, or name "
+        "the model in Python, as file.py:name"
+    )
+    return [
+        replace(run, error=why + ".")
+        if run.built and "cannot be rebuilt" in (run.error or "") and Version(run.release.keras) < saved
+        else run
+        for run in runs
+    ]
+
+
 def run_one(release: Release, environment: VirtualEnvironment, arguments: Sequence[str]) -> Run:
     """`lossdoctor check` in one environment; whatever becomes of it is a `Run`."""
     # -P: what lies in the working directory is not meant to stand for Keras or for us.
-    command = [str(environment.python), "-P", "-m", "lossdoctor.cli.main", "check", *arguments]
-    command += ["--format", "json", "--fail-on", "never"]
+    command = [str(environment.python), "-P", "-m", "lossdoctor.cli.main", "check"]
+    command += ["--format", "json", "--fail-on", "never", *arguments]
     done = subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -218,15 +239,19 @@ def _reading(run: Run) -> tuple[str, str]:
     if run.error is None:
         return "", "is read"
     how = "is not read" if run.built and not run.bug else "is not run"
-    return run.error, f"{how} ({run.error.rstrip('.')})"
+    return run.error, f"{how} ({_short(run.error.rstrip('.'))})"
 
 
 def _called(outcome: Document) -> tuple[str, str]:
     status = outcome["status"]
     if status == "raises":
-        error = " ".join(str(outcome["error"]).split())
-        return status, f"raises ({error if len(error) <= 200 else error[:197] + '...'})"
+        return status, f"raises ({_short(str(outcome['error']))})"
     return status, "works" if status == "ok" else "is not called"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_LETTERS else line[: _MOST_LETTERS - 3] + "..."
 
 
 def _losses(values: Sequence[float | None]) -> list[tuple[str, str]]:

@@ -134,13 +134,14 @@ def matrix(
             write_baseline=None,
         )
         backends = [str(b) for b in backend or ("jax",)]
-        _require_files(model, batch, backends)
-        from lossdoctor.matrix import jobs_for, partings, releases, run_all
+        saved_by = _require_files(model, batch, backends)
+        from lossdoctor.matrix import explained, jobs_for, partings, releases, run_all
 
         asked = releases(keras, backends, package or ())
         flags = {**options, **general, "config": config, "no_cache": no_cache}
         with _told(asked) as progress:
             runs = run_all(asked, arguments(model, batch, flags), jobs=jobs or jobs_for(len(asked)), progress=progress)
+        runs = explained(runs, model, saved_by)
         _require_one(runs)
         parts = partings(runs)
         _write(runs, parts, planned)
@@ -175,19 +176,20 @@ def exit_code(runs: Sequence[Run], parts: Sequence[Parting], fail_on: str) -> in
     return FOUND if parts or any(at_least(f["severity"], fail_on) for f in found) else OK
 
 
-def _require_files(model: str, batch: str, backends: Sequence[str]) -> None:
-    """What would fail in every environment is said before any is made."""
+def _require_files(model: str, batch: str, backends: Sequence[str]) -> str | None:
+    """What would fail in every environment is said before any is made. Returns which Keras saved the model file."""
+    from lossdoctor.case.archive import read_model_config
     from lossdoctor.case.references import is_reference
 
-    for kind, name in (("model file", model), ("batch", batch)):
-        if not is_reference(name) and not os.path.exists(name):
-            raise Stop(UNREADABLE, f"there is no {kind} {name}; check the path.")
+    if not is_reference(batch) and not os.path.exists(batch):
+        raise Stop(UNREADABLE, f"there is no batch {batch}; name an .npz file, a saved dataset or file.py:name.")
     if os.path.isdir(batch) and set(backends) != {"tensorflow"}:
         raise Stop(
             UNREADABLE,
             f"{batch} is a saved dataset, which only TensorFlow reads; take --backend tensorflow, or write the batch with "
             "lossdoctor.save_batch.",
         )
+    return None if is_reference(model) else read_model_config(model).metadata.get("keras_version")
 
 
 def _require_one(runs: Sequence[Run]) -> None:

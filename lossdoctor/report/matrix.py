@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lossdoctor.matrix import ENTRY_POINTS, Parting, Run, changes, findings_of, total_loss
+from lossdoctor.matrix import Parting, Run, changes, findings_of, total_loss
 from lossdoctor.report import words
 from lossdoctor.report.printable import one_line
 from lossdoctor.types import SEVERITIES
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 COLUMNS = ("Keras", "on", "fit", "pairs", "total loss", "findings")
-Row = tuple[str, list[str], list[str], list[str], str, list[str]]
+_FIT = {"ok": "works", "raises": "raises", "skipped": "not run"}
+Row = tuple[str, str, str, list[str], str, list[str]]
 _MOST_PAIRS, _MOST_WAYS = 6, 12
 _BACKEND_PACKAGES = {"jax": "jax", "tensorflow": "tensorflow", "torch": "torch"}
 
@@ -68,13 +69,13 @@ def _enumerated(names: Sequence[str]) -> str:
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:
-    """The table under `COLUMNS`: fit, pairs and findings are lists of lines."""
+    """The table under `COLUMNS`: pairs and findings are lists of lines."""
     found: list[Row] = []
     shown: dict[tuple[str, ...], str] = {}
     for run in runs:
         on = f"{run.release.backend} {run.packages.get(_BACKEND_PACKAGES[run.release.backend], '')}".rstrip()
         if run.report is None:
-            found.append((run.release.keras, [on], ["not run" if run.bug or not run.built else "not read"], [], "", []))
+            found.append((run.release.keras, on, "not run" if run.bug or not run.built else "not read", [], "", []))
             continue
         loss = total_loss(run.report)
         pairs = _pairs(run.report)
@@ -83,26 +84,14 @@ def rows(runs: Sequence[Run]) -> list[Row]:
         found.append(
             (
                 run.release.keras,
-                [on],
-                _outcomes(run.report),
+                on,
+                _FIT[run.report["outcomes"]["fit"]["status"]],
                 [f"as in {as_before}"] if same else _few(pairs),
                 "" if loss is None else f"{loss:.6g}",
                 _codes(run.report),
             )
         )
     return found
-
-
-def _outcomes(report: Any) -> list[str]:
-    """What fit does, and the entry points that do something else."""
-    said = {"ok": "works", "raises": "raises", "skipped": "not run"}
-    fit = report["outcomes"]["fit"]["status"]
-    others = [
-        f"{label} {said[status]}"
-        for name, label in ENTRY_POINTS.items()
-        if (status := report["outcomes"][name]["status"]) not in (fit, "skipped")
-    ]
-    return [said[fit], *others]
 
 
 def _pairs(report: Any) -> list[str]:
@@ -139,11 +128,10 @@ def render(runs: Sequence[Run], parts: Sequence[Parting], console: Console) -> N
 
     table = open_table(console, COLUMNS, right=("total loss",))
     for run, (release, on, fit, pairs, loss, codes) in zip(runs, rows(runs), strict=True):
-        style = "red" if run.report is None or fit[0] == "raises" else ""
-        lines = ["\n".join(cell) for cell in (on, fit, pairs)]
+        style = "red" if run.report is None or fit == "raises" else ""
         table.add_row(
             Text(release, style="bold"),
-            *(Text(line, style=style) for line in lines),
+            *(Text(cell, style=style) for cell in (on, fit, "\n".join(pairs))),
             Text(loss),
             Text("\n".join(codes), style="red" if codes and codes[0].startswith("error") else ""),
         )
@@ -178,9 +166,8 @@ def as_markdown(runs: Sequence[Run], parts: Sequence[Parting]) -> str:
 
     lines = ["| " + " | ".join(COLUMNS) + " |", "| --- | --- | --- | --- | ---: | --- |"]
     for release, on, fit, pairs, loss, codes in rows(runs):
-        cells = ["<br>".join(map(escape, cell)) for cell in (on, fit)]
         named = "<br>".join(code(line) if " <- " in line else escape(line) for line in pairs)
-        lines.append("| " + " | ".join([release, *cells, named, loss, "<br>".join(map(escape, codes))]) + " |")
+        lines.append("| " + " | ".join([release, escape(on), fit, named, loss, "<br>".join(map(escape, codes))]) + " |")
     told = "\n".join(f"- {escape(sentence)}" for sentence in sentences(runs, parts))
     found = "\n".join(f"- **{s} {escape(title)}**: {escape(message)}" for s, title, message in told_findings(runs))
     head = f"## lossdoctor: {escape(headline(runs, parts))}"
