@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor.matrix import Parting, Run, changes, findings_of, total_loss
@@ -46,7 +47,11 @@ def sentences(runs: Sequence[Run], parts: Sequence[Parting]) -> list[str]:
 
 
 def _sentence(runs: Sequence[Run], part: Parting) -> str:
-    ways = [f"{one_line(text)} {_place(runs, places)}" for text, places in part.ways]
+    texts = [one_line(text).split(" ") for text, _ in part.ways]
+    # What all ways begin with is said once.
+    shared = len(list(takewhile(lambda words: len(set(words)) == 1, zip(*texts, strict=False))))
+    shorter = [" ".join(words if n == 0 else words[min(shared, len(words) - 1) :]) for n, words in enumerate(texts)]
+    ways = [f"{text} {_place(runs, places)}" for text, (_, places) in zip(shorter, part.ways, strict=True)]
     what = one_line(part.what)
     return f"{what[0].upper() + what[1:] if part.aspect in ('reading', 'loss') else what} {'; '.join(ways)}."
 
