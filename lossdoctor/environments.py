@@ -158,7 +158,8 @@ def require_installable(uv: str, release: Release) -> None:
 def make(uv: str, release: Release) -> VirtualEnvironment:
     """A new environment for a release, in place of any damaged one. Raises `CaseError`."""
     home = _home()
-    damaged = _candidates(release)
+    # Another run's is whole before it has its name: what is damaged now nobody is just making.
+    damaged = [folder for folder in _candidates(release) if packages_of(folder) is None]
     new = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
     try:
         _uv(uv, release, "venv", "-q", "--no-project", "--relocatable", "--python", sys.executable, str(new / "env"))
@@ -237,9 +238,10 @@ def _sentence(release: Release, said: str) -> str:
             "https://pypi.org/project/keras/#history lists."
         )
     if _UNREACHABLE.search(lines):
+        pytorch = "the index of PyTorch, download.pytorch.org," if "pytorch.org" in lines else "the package index"
         return (
-            f"the environment of Keras {release.keras} on {release.backend} is not in the cache, and the package index "
-            "cannot be reached; run it once with a network."
+            f"the environment of Keras {release.keras} on {release.backend} is not in the cache, and {pytorch} cannot be "
+            "reached; run it once with a network."
         )
     cause = re.search(r"cause: (?:Because )?(.*?)(?: hint:|$)", lines)
     return (

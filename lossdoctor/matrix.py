@@ -52,6 +52,7 @@ def releases(
     named: Iterable[str], backends: Sequence[str] = ("jax",), extra: Sequence[str] = ()
 ) -> tuple[Release, ...]:
     """Every release that is named, oldest first, on every backend. Raises `CaseError` for what is none."""
+    from packaging.requirements import InvalidRequirement, Requirement
     from packaging.version import InvalidVersion, Version
 
     found: dict[Version, str] = {}
@@ -65,6 +66,14 @@ def releases(
         # 3.14 is 3.14.0, as for pip.
         found[version] = text if len(version.release) > 2 else f"{version.major}.{version.minor}.0"
     chosen = tuple(dict.fromkeys(backends))
+    for text in extra:
+        try:
+            Requirement(text)
+        except InvalidRequirement:
+            raise CaseError(
+                f"--with {text} names no package; write it as pandas or 'pandas>=2.2'; a folder of your own goes on "
+                "PYTHONPATH."
+            ) from None
     return tuple(Release(found[v], b, tuple(extra)) for v in sorted(found) for b in chosen)
 
 

@@ -38,7 +38,7 @@ def documents() -> dict[str, Any]:
     targets = {"swapped": [Z, A], "right": {"z": Z, "a": A}, "raises": {"zz": Z, "a": A}}
     losses = {"z": "mse", "a": "mse"}
     return {
-        name: json.loads(lossdoctor.check(outputs=outputs, batch=(None, y), loss=losses).to_json())
+        name: json.loads(lossdoctor.check(outputs=outputs, batch=(None, y), loss=losses, repairs=False).to_json())
         for name, y in targets.items()
     }
 
@@ -181,6 +181,8 @@ def test_releases_as_typed() -> None:
     for typed in ("newest", "", "2.15.0", "3.3.3"):
         with pytest.raises(CaseError, match="--keras"):
             releases([typed])
+    with pytest.raises(CaseError, match="--with ./mine names no package.* PYTHONPATH"):
+        releases(["3.15.1"], extra=["./mine"])
 
 
 def test_requirements_name_one_keras_and_one_backend() -> None:

@@ -196,7 +196,9 @@ def _require_one(runs: Sequence[Run]) -> None:
     """Where every release says the same of the case, it is the case: one sentence in place of a table."""
     errors = {run.error for run in runs}
     if None not in errors and len(errors) == 1:
-        raise Stop(BUG if runs[0].bug else UNREADABLE, str(runs[0].error))
+        error = str(runs[0].error)
+        hint = " --with PACKAGE installs what your code needs." if "No module named" in error else ""
+        raise Stop(BUG if runs[0].bug else UNREADABLE, error + hint)
 
 
 def _write(runs: Sequence[Run], parts: Sequence[Parting], planned: Sequence[tuple[Format, Path | None]]) -> None:
