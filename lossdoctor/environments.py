@@ -243,7 +243,7 @@ def _sentence(release: Release, said: str) -> str:
             f"the environment of Keras {release.keras} on {release.backend} is not in the cache, and {pytorch} cannot be "
             "reached; run it once with a network."
         )
-    cause = re.search(r"cause: (?:Because )?(.*?)(?: hint:|$)", lines)
+    cause = re.search(r"cause: (?:Because )?(.*?)(?:, we can conclude.*| hint:.*)?$", lines)
     return (
         f"uv cannot make an environment for Keras {release.keras} on {release.backend} with Python "
         f"{platform.python_version()} ({(cause[1] if cause else lines)[:300].rstrip('. ')}); leave this release out."
