@@ -20,6 +20,7 @@ Document = Mapping[str, Any]
 ENTRY_POINTS = {"fit": "fit()", "train_on_batch": "train_on_batch()", "direct": "loss(y, y_pred)"}
 # Two losses or weights this close, relative to the larger, are the same: float32 sums in another order differ by less.
 TOLERANCE = 1e-4
+READ = "is read"
 _FIRST = "3.4"
 _MOST_LETTERS = 200
 
@@ -246,9 +247,9 @@ def _parting(aspect: str, what: str, ways: Sequence[tuple[str, str]], places: Se
 
 def _reading(run: Run) -> tuple[str, str]:
     if run.error is None:
-        return "", "is read"
+        return "", READ
     how = "is not read" if run.built and not run.bug else "is not run"
-    return run.error, f"{how} ({_short(run.error.rstrip('.'))})"
+    return run.error, f"{how}: {_short(run.error.rstrip('.'))}"
 
 
 def _called(outcome: Document) -> tuple[str, str]:

@@ -118,7 +118,7 @@ def test_a_weight_and_a_loss_that_change(documents: dict[str, Any]) -> None:
 def test_a_release_that_cannot_read_the_case_is_a_row(documents: dict[str, Any]) -> None:
     runs = runs_of("m.keras cannot be read.", documents["right"])
     assert exit_code(runs, partings(runs), "error") == 1
-    assert "The case is not read (m.keras cannot be read) in 3.5.0; read in 3.6.0." in said(runs)
+    assert "In 3.5.0 the case is not read: m.keras cannot be read." in said(runs)
     assert "not read" in told.as_text(runs, partings(runs))
     none = runs_of("m.keras cannot be read.", "m.keras is odd.")
     assert exit_code(none, partings(none), "error") == 2

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from lossdoctor.matrix import Parting, Run, changes, findings_of, total_loss
+from lossdoctor.matrix import READ, Parting, Run, changes, findings_of, total_loss
 from lossdoctor.report import words
 from lossdoctor.report.printable import one_line
 from lossdoctor.types import SEVERITIES
@@ -21,6 +21,7 @@ COLUMNS = ("Keras", "on", "fit", "pairs", "total loss", "findings")
 _FIT = {"ok": "works", "raises": "raises", "skipped": "not run"}
 Row = tuple[str, str, str, list[str], str, list[str]]
 _MOST_PAIRS, _MOST_WAYS = 6, 12
+_OTHERS_WIDTH = 62
 _BACKEND_PACKAGES = {"jax": "jax", "tensorflow": "tensorflow", "torch": "torch"}
 
 
@@ -47,13 +48,16 @@ def sentences(runs: Sequence[Run], parts: Sequence[Parting]) -> list[str]:
 
 
 def _sentence(runs: Sequence[Run], part: Parting) -> str:
+    if part.aspect == "reading":
+        unread = [(one_line(text), _place(runs, places)) for text, places in part.ways if text != READ]
+        return ". ".join(f"{place[0].upper()}{place[1:]} the case {text}" for text, place in unread) + "."
     texts = [one_line(text).split(" ") for text, _ in part.ways]
     # What all ways begin with is said once.
     shared = len(list(takewhile(lambda words: len(set(words)) == 1, zip(*texts, strict=False))))
     shorter = [" ".join(words if n == 0 else words[min(shared, len(words) - 1) :]) for n, words in enumerate(texts)]
     ways = [f"{text} {_place(runs, places)}" for text, (_, places) in zip(shorter, part.ways, strict=True)]
     what = one_line(part.what)
-    return f"{what[0].upper() + what[1:] if part.aspect in ('reading', 'loss') else what} {'; '.join(ways)}."
+    return f"{what[0].upper() + what[1:] if part.aspect == 'loss' else what} {'; '.join(ways)}."
 
 
 def _place(runs: Sequence[Run], places: Sequence[int]) -> str:
@@ -140,6 +144,9 @@ def render(runs: Sequence[Run], parts: Sequence[Parting], console: Console) -> N
             Text(loss),
             Text("\n".join(codes), style="red" if codes and codes[0].startswith("error") else ""),
         )
+    # Where the terminal is narrow, the paths are what must stay readable.
+    longest = max((len(line) for _, _, _, pairs, _, _ in rows(runs) for line in pairs), default=0)
+    table.columns[COLUMNS.index("pairs")].min_width = max(0, min(longest, console.width - _OTHERS_WIDTH))
     for line in table_lines(console, table):
         console.out(line, highlight=False)
     say(console, headline(runs, parts), style="bold red" if parts else "bold")
@@ -171,7 +178,7 @@ def as_markdown(runs: Sequence[Run], parts: Sequence[Parting]) -> str:
 
     lines = ["| " + " | ".join(COLUMNS) + " |", "| --- | --- | --- | --- | ---: | --- |"]
     for release, on, fit, pairs, loss, codes in rows(runs):
-        named = "<br>".join(code(line) if " <- " in line else escape(line) for line in pairs)
+        named = "<br>".join(code(line.replace(" <- ", " ← ")) if " <- " in line else escape(line) for line in pairs)
         lines.append("| " + " | ".join([release, escape(on), fit, named, loss, "<br>".join(map(escape, codes))]) + " |")
     told = "\n".join(f"- {escape(sentence)}" for sentence in sentences(runs, parts))
     found = "\n".join(f"- **{s} {escape(title)}**: {escape(message)}" for s, title, message in told_findings(runs))
