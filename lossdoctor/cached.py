@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossdoctor import stored
+from lossdoctor.files import cache_folder
 from lossdoctor.fingerprint import Unknown, code_of, environment_of, file_bytes
 from lossdoctor.request import CheckCase
 from lossdoctor.types import CaseError, ReportData
@@ -68,7 +69,7 @@ def lookup(case: CheckCase) -> ReportData | None:
     key = key_of(case)
     if key is None:
         return None
-    path = _folder() / f"{key}.json"
+    path = cache_folder() / f"{key}.json"
     try:
         checksum, text = path.read_text(encoding="ascii").split("\n", 1)
         if checksum != _checksum(text):
@@ -141,15 +142,6 @@ def _directory(path: str) -> bytes:
     return repr(members).encode("utf-8", "surrogatepass")
 
 
-def _folder() -> Path:
-    given = os.environ.get("LOSSDOCTOR_CACHE_DIR")
-    if given:
-        return Path(given)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("lossdoctor", appauthor=False)
-
-
 def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode("ascii", "replace")).hexdigest()
 
@@ -160,7 +152,7 @@ def _write(key: str, report: ReportData) -> None:
 
     text = stored.dump(report)
     try:
-        folder = _folder()
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / f"{key}.json", f"{_checksum(text)}\n{text}")
         _prune(folder)

@@ -54,6 +54,16 @@ def check_place(path: Path) -> None:
     os.unlink(name)
 
 
+def cache_folder() -> Path:
+    """The user's cache, or what LOSSDOCTOR_CACHE_DIR names; it need not exist."""
+    given = os.environ.get("LOSSDOCTOR_CACHE_DIR")
+    if given:
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("lossdoctor", appauthor=False)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8. Raises `CaseError` where that cannot be done; the old file then stays."""
     write_bytes(path, lambda stream: stream.write(text.encode("utf-8")))

@@ -16,12 +16,14 @@ PACKAGE = Path(lossdoctor.__file__).parent
 PLACES = [
     {"types"},
     {"facts"},
-    {"trees", "near", "files", "stored"},
+    {"trees", "near", "files", "stored", "releases"},
     {"paths", "nesting"},
     {"request"},
     {"_keras", "_graph", "quiet"},
     {"nested"},
     {"installed"},
+    {"environments"},
+    {"matrix"},
     {"case"},
     {"exam"},
     {"rules"},
@@ -102,6 +104,7 @@ HEAVY = ("keras", "tensorflow", "jax", "numpy", "optree", "libcst")
         (["explain", " "], 2),
         (["show", "--help"], 0),
         (["show", "gone.keras"], 2),
+        (["matrix", "gone.keras", "gone.npz", "--keras", "3.15.1"], 2),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else str(v),
 )

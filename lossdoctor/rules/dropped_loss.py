@@ -27,6 +27,7 @@ from lossdoctor.types import At, CompileEdit, Finding, NewLoss
 def check(exam: Exam) -> Iterator[Finding]:
     """Losses in the configuration that no counted call belongs to, where fit works."""
     loss = exam.case.compile.loss
+    yield from _nothing_trained(exam)
     if shared.raises(exam) or not exam.fit.calls or trees.is_leaf(loss):
         return
     weightless = exam.case.compile.loss_weights is None
@@ -44,6 +45,40 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence={"loss fit reports": exam.fit.outcome.loss, **{f"{p} value": v for p, v in values.items()}},
             fixes=(_combined(exam, loss),),
         )
+
+
+def _nothing_trained(exam: Exam) -> Iterator[Finding]:
+    """A dict of outputs that Keras looks for under their layers' names."""
+    if not shared.by_layer_names(exam):
+        return
+    y, left = exam.case.batch.y, shared.untrained(exam)
+    if isinstance(y, dict) and set(y) != set(exam.case.model.outputs):
+        left = []  # LD201 and LD202 say so
+    raised = shared.raised_in_dispatch(exam) and "`loss` argument" in shared.error(exam).replace(
+        "argument `loss`", "`loss` argument"
+    )
+    if not left and not raised:
+        return
+    names = exam.case.model.output_names or ()
+    then = "fit raises" if raised else f"{shared.listed(left)} {'is' if len(left) == 1 else 'are'} not trained"
+    yield RULE.finding(
+        "error",
+        "raises" if raised else "silent",
+        f"{then}: Keras {exam.case.environment.keras} looks for outputs under their layers' names, "
+        f"{shared.listed([repr(name) for name in names])}, not under their keys.",
+        where=tuple(left) or ("loss",),
+        evidence={
+            "output_names": list(names),
+            **({"error": shared.error(exam)} if raised else {"loss fit reports": exam.fit.outcome.loss}),
+        },
+        fixes=(
+            repairs.by_hand(
+                "name the last layers like the keys, or update to Keras 3.5 or later",
+                "model",
+                "layers are named where the model is built",
+            ),
+        ),
+    )
 
 
 def _combined(exam: Exam, loss: object) -> Fix:
@@ -77,7 +112,7 @@ RULE = Rule(
     summary="A loss that is given and does not count.",
     page=__doc__,
     check=check,
-    bad=(Example("two losses for one output", _MODEL + 'model.compile(loss=["mse", "mae"])\n', "error"),),
+    bad=(Example("two losses for one output", _MODEL + 'model.compile(loss=["mse", "mae"])\n', "error", since="3.7"),),
     good=(
         Example(
             "combined in a function",

@@ -13,7 +13,8 @@ Nest the targets exactly like the outputs.
 ## Measured
 Keras 3.15.1, TensorFlow. A flat dict for nested outputs: its *keys* are packed as if they were targets, and the loss
 raises "Cannot convert 'c' to EagerTensor". A flat list: silently packed in sorted order. Nested lists for nested dicts:
-"y_true and y_pred have different structures".
+"y_true and y_pred have different structures". Keras 3.4.1, 3.5.0 and 3.6.0, JAX: a flat dict and nested lists train only what
+finds a partner, without a word; a dict for a single output is taken as its one target.
 """
 
 from __future__ import annotations
@@ -58,6 +59,16 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence={"error": shared.error(exam)},
             fixes=(fix,),
         )
+    elif left := shared.untrained(exam):
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"{where}; Keras {exam.case.environment.keras} pairs what it can and says nothing: {shared.listed(left)} "
+            f"{'is' if len(left) == 1 else 'are'} not trained.",
+            where=(where.split(" ")[0], *left),
+            evidence={"outputs in no loss call": left},
+            fixes=(fix,),
+        )
     elif crossed and exam.declared is None:
         yield RULE.finding(
             "error",
@@ -73,6 +84,17 @@ def _for_one_array(exam: Exam) -> Iterator[Finding]:
     """Targets in a container for a model that returns one array, where fit raises for it (a wrong number is LD103's)."""
     y = exam.case.batch.y
     leaves = trees.paths("y", y)
+    if len(leaves) == 1 and isinstance(y, dict) and shared.untrained(exam):
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"y is a dict where the model returns one array; Keras {exam.case.environment.keras} looks in it for its layer's name, "
+            f"{shared.listed([repr(n) for n in shared.names(exam)])}, and trains nothing.",
+            where=("y",),
+            evidence={"targets": leaves, "loss fit reports": exam.fit.outcome.loss},
+            fixes=(repairs.statement("give the target itself", f"y = {leaves[0]}"),),
+        )
+        return
     if not (shared.raised_in_dispatch(exam) or shared.raised_on_strings(exam)) or (
         len(leaves) != 1 and not isinstance(y, dict)
     ):
@@ -156,6 +178,7 @@ RULE = Rule(
             'i = keras.Input((4,))\nmodel = keras.Model(i, layers.Dense(1, name="score")(i))\nmodel.compile(loss="mse")\n'
             'x, y = np.ones((8, 4)), {"score": np.ones((8, 1))}\n',
             "error",
+            since="3.7",
         ),
     ),
     good=(

@@ -49,7 +49,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         _order_to_blame(exam) and declared.run.outcome.status == "ok" and sorted_order_differs(exam.case.model.outputs)
     ):
         yield _raises(exam, declared, crossed, fix)
-    elif not crossed and isinstance(exam.case.model.outputs, dict) and not shared.raises(exam):
+    elif not crossed and isinstance(exam.case.model.outputs, dict) and not shared.raises(exam) and exam.run.calls:
         yield RULE.finding(
             "info",
             "note",
