@@ -9,7 +9,7 @@ ON_JAX := tests/exam tests/explain tests/hosts/test_preflight.py tests/rules tes
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test lint format types test-environments bench fixtures golden readme docs clean
+.PHONY: demo test test-matrix test-matrix-short lint format types test-environments bench fixtures golden readme docs clean
 
 demo: $(STAMP)
 	@$(BIN)/lossdoctor demo
@@ -21,6 +21,14 @@ test: lint types
 # `lossdoctor matrix` end to end: downloads two Keras releases and JAX.
 test-environments: $(STAMP)
 	$(BIN)/python -m pytest -m uv tests/test_matrix.py
+
+# The core tests under several Keras releases, each in an environment of its own: make test-matrix KERAS="3.4.1 3.8.0"
+test-matrix: $(STAMP)
+	$(BIN)/python tests/matrix.py $(KERAS)
+
+# What differs most between releases, on two old ones; `.ci/run` runs it.
+test-matrix-short: $(STAMP)
+	$(BIN)/python tests/matrix.py --short $(KERAS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -12,7 +12,8 @@ Split the array yourself, one target an output. A batch is `(x, y, sample_weight
 ## Measured
 Keras 3.15.1, TensorFlow: an `(8, 3)` array for three outputs raises "The path: (0,) in the `loss` argument, can't be
 found ...". A `(3, 1)` array with three samples and three outputs raises in a compiled step, and with `run_eagerly=True`
-trains silently: output k gets sample k. From keras-team/keras#20373.
+trains silently: output k gets sample k. Keras 3.4.1, 3.5.0 and 3.6.0, JAX: silent, the first output (dict keys sorted) gets the whole array and
+the others are not trained. From keras-team/keras#20373.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def check(exam: Exam) -> Iterator[Finding]:
     many = shared.count(outputs)
     if many < 2 or not isinstance(y, ArrayRef):
         return
-    if exam.fit.outcome.status == "ok" and any(t == "y" for c in exam.run.calls for t in c.targets):
+    left = shared.untrained(exam)
+    if exam.fit.outcome.status == "ok" and any(t == "y" for c in exam.run.calls for t in c.targets) and not left:
         return  # a loss on the whole tree took the one array
     if exam.fit.outcome.status == "skipped":
         return
@@ -63,8 +65,12 @@ def check(exam: Exam) -> Iterator[Finding]:
         message = f"y is one {shape} array, but the model has {many} outputs, and fit raises{tail}.{third}"
         yield RULE.finding("error", "raises", message, where=("y",), evidence=evidence, fixes=fixes)
     else:
+        trained = [output for _, output, target in shared.pairs(exam) if target == "y"]
         message = (
-            f"y is one {shape} array, but the model has {many} outputs: Keras takes each of its {shape[0]} rows, "
+            f"y is one {shape} array, but the model has {many} outputs: Keras {exam.case.environment.keras} says nothing, trains "
+            f"{shared.listed(trained) if trained else 'none of them'} on it, and leaves out {shared.listed(left)}.{third}"
+            if left
+            else f"y is one {shape} array, but the model has {many} outputs: Keras takes each of its {shape[0]} rows, "
             f"a sample, for the target of one output.{third}"
         )
         yield RULE.finding("error", "silent", message, where=("y",), evidence=evidence, fixes=fixes)
