@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -144,14 +144,12 @@ def render(runs: Sequence[Run], parts: Sequence[Parting], console: Console) -> N
             Text(loss),
             Text("\n".join(codes), style="red" if codes and codes[0].startswith("error") else ""),
         )
-    # Where the terminal is narrow, the other columns are broken between words, so that paths need not be broken.
-    cells = [" ".join(" ".join(c) if isinstance(c, list) else c for c in cell) for cell in zip(*told, strict=True)]
-    place = COLUMNS.index("pairs")
-    others = sum(
-        _longest(f"{head} {cell}".split()) + 3 for head, cell in zip(COLUMNS, cells, strict=True) if head != "pairs"
-    )
-    longest = _longest([line for row in told for line in row[place]])
-    table.columns[place].min_width = max(0, min(longest, console.width - others - 1))
+    # Where the terminal is narrow, columns are broken between words as long as that is enough; then rich breaks words.
+    least, whole = ([_longest(texts) for texts in column] for column in zip(*_texts(told), strict=True))
+    between = 3 * len(COLUMNS)
+    if sum(least) + between < console.width <= sum(whole) + between:
+        for column, width in zip(table.columns, least, strict=True):
+            column.width = width
     for line in table_lines(console, table):
         console.out(line, highlight=False)
     say(console, headline(runs, parts), style="bold red" if parts else "bold")
@@ -166,6 +164,14 @@ def render(runs: Sequence[Run], parts: Sequence[Parting], console: Console) -> N
         console.print()
         console.print(Text.assemble((severity, STYLE[severity]), " ", (title, "bold")), soft_wrap=True)  # type: ignore[index]
         say(console, message, 2)
+
+
+def _texts(told: Sequence[Row]) -> Iterator[tuple[list[str], list[str]]]:
+    """(what must not be broken, whole lines) of each column; a line of `pairs` is one word."""
+    for head, column in zip(COLUMNS, zip(*told, strict=True), strict=True):
+        cells = [cell if isinstance(cell, list) else [cell] for cell in column]
+        lines = [head, *(line for cell in cells for line in cell)]
+        yield lines if head == "pairs" else " ".join(lines).split(), lines
 
 
 def _longest(texts: Sequence[str]) -> int:
