@@ -14,6 +14,7 @@ from typing import Any
 
 from lossdoctor import environments
 from lossdoctor.environments import Release, VirtualEnvironment
+from lossdoctor.releases import FIRST
 from lossdoctor.types import CaseError
 
 Document = Mapping[str, Any]
@@ -21,7 +22,6 @@ ENTRY_POINTS = {"fit": "fit()", "train_on_batch": "train_on_batch()", "direct": 
 # Two losses or weights this close, relative to the larger, are the same: float32 sums in another order differ by less.
 TOLERANCE = 1e-4
 READ = "is read"
-_FIRST = "3.4"
 _MOST_LETTERS = 200
 
 
@@ -62,8 +62,8 @@ def releases(
             version = Version(text)
         except InvalidVersion:
             raise CaseError(f"--keras {text or repr(text)} is no release; write its number, such as 3.15.1.") from None
-        if version < Version(_FIRST):
-            raise CaseError(f"--keras {text}: lossdoctor examines Keras {_FIRST} and later; leave it out.")
+        if version < Version(FIRST):
+            raise CaseError(f"--keras {text}: lossdoctor examines Keras {FIRST} and later; leave it out.")
         # 3.14 is 3.14.0, as for pip.
         found[version] = text if len(version.release) > 2 else f"{version.major}.{version.minor}.0"
     chosen = tuple(dict.fromkeys(backends))

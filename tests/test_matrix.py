@@ -156,6 +156,10 @@ def test_every_format_tells_it(documents: dict[str, Any]) -> None:
     text = told.as_text(runs, parts, width=80)
     assert max(map(len, text.splitlines())) <= 80 and "\x1b" not in text
     assert [line.split()[0] for line in text.splitlines() if line.startswith(" 3.")] == [OLD, MIDDLE, NEW]
+    narrow = told.as_text([replace(run, packages={"jax": "0.10.2"}) for run in runs], parts, width=62)
+    for shown in (text, narrow):
+        assert all(word in shown for word in ("y_pred['z']", "LD203", "0.10.2" if shown is narrow else "jax"))
+        assert max(map(len, shown.splitlines())) <= (80 if shown is text else 62)
     markdown = told.as_markdown(runs, parts)
     assert [line.split(" | ")[2] for line in markdown.splitlines() if line.startswith("| 3.")] == [
         "works",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ COLUMNS = ("Keras", "on", "fit", "pairs", "total loss", "findings")
 _FIT = {"ok": "works", "raises": "raises", "skipped": "not run"}
 Row = tuple[str, str, str, list[str], str, list[str]]
 _MOST_PAIRS, _MOST_WAYS = 6, 12
-_OTHERS_WIDTH = 62
 _BACKEND_PACKAGES = {"jax": "jax", "tensorflow": "tensorflow", "torch": "torch"}
 
 
@@ -135,8 +134,9 @@ def render(runs: Sequence[Run], parts: Sequence[Parting], console: Console) -> N
 
     from lossdoctor.report.text import STYLE, open_table, say, table_lines
 
+    told = rows(runs)
     table = open_table(console, COLUMNS, right=("total loss",))
-    for run, (release, on, fit, pairs, loss, codes) in zip(runs, rows(runs), strict=True):
+    for run, (release, on, fit, pairs, loss, codes) in zip(runs, told, strict=True):
         style = "red" if run.report is None or fit == "raises" else ""
         table.add_row(
             Text(release, style="bold"),
@@ -144,9 +144,12 @@ def render(runs: Sequence[Run], parts: Sequence[Parting], console: Console) -> N
             Text(loss),
             Text("\n".join(codes), style="red" if codes and codes[0].startswith("error") else ""),
         )
-    # Where the terminal is narrow, the paths are what must stay readable.
-    longest = max((len(line) for _, _, _, pairs, _, _ in rows(runs) for line in pairs), default=0)
-    table.columns[COLUMNS.index("pairs")].min_width = max(0, min(longest, console.width - _OTHERS_WIDTH))
+    # Where the terminal is narrow, columns are broken between words as long as that is enough; then rich breaks words.
+    least, whole = ([_longest(texts) for texts in column] for column in zip(*_texts(told), strict=True))
+    between = 3 * len(COLUMNS)
+    if sum(least) + between < console.width <= sum(whole) + between:
+        for column, width in zip(table.columns, least, strict=True):
+            column.width = width
     for line in table_lines(console, table):
         console.out(line, highlight=False)
     say(console, headline(runs, parts), style="bold red" if parts else "bold")
@@ -161,6 +164,18 @@ def render(runs: Sequence[Run], parts: Sequence[Parting], console: Console) -> N
         console.print()
         console.print(Text.assemble((severity, STYLE[severity]), " ", (title, "bold")), soft_wrap=True)  # type: ignore[index]
         say(console, message, 2)
+
+
+def _texts(told: Sequence[Row]) -> Iterator[tuple[list[str], list[str]]]:
+    """(what must not be broken, whole lines) of each column; a line of `pairs` is one word."""
+    for head, column in zip(COLUMNS, zip(*told, strict=True), strict=True):
+        cells = [cell if isinstance(cell, list) else [cell] for cell in column]
+        lines = [head, *(line for cell in cells for line in cell)]
+        yield lines if head == "pairs" else " ".join(lines).split(), lines
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max(map(len, texts), default=0)
 
 
 def as_text(runs: Sequence[Run], parts: Sequence[Parting], width: int = 100) -> str:
