@@ -17,8 +17,8 @@ _METADATA = "metadata.json"
 _MOST_CONFIG = 64 << 20
 _MOST_RATIO = 500
 _MOST_DEPTH = 200
-# Keras's own packages: what `serialization_lib` itself imports from (`_retrieve_class_or_fn`).
-_TRUSTED = ("keras", "keras_hub", "keras_cv", "keras_nlp")
+# Values that JSON lacks; `deserialize_keras_object` makes them without looking up a class.
+_SPECIAL = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +31,21 @@ class ModelArchive:
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """One object in a config that is not Keras's: where it stands, its module and names.
+class Named:
+    """One object that a config names, as Keras would look it up: where it stands, its module and its names.
 
-    `stored_code`: the code itself is in the file (a lambda), and reading it would run it.
+    `stored_code`: the code itself is in the file (a lambda), and making it would run it. `reads`: a file that would be
+    read, "" for none. `special`: a value that Keras writes as an object (a tensor, a slice), which names no class.
     """
 
     path: str
     module: str
     name: str
     registered: str
+    function: bool = False
     stored_code: bool = False
+    reads: str = ""
+    special: bool = False
 
 
 def read_model_config(path: str) -> ModelArchive:
@@ -119,33 +123,42 @@ def _children(node: Any) -> list[Any]:
     return [child for child in found if isinstance(child, dict | list)]
 
 
-def foreign_objects(config: Any, path: str = "config") -> tuple[Foreign, ...]:
-    """Every object in a config that names a module outside Keras, and every piece of stored code, in document order.
-
-    Keras resolves functions of the module "builtins" to its own functions of that name; the caller
-    has to see that there is one (`registered` is then the function's name).
-    """
-    return tuple(sorted(_search(config, path), key=lambda f: f.path))
+def named_objects(config: Any, path: str = "config") -> tuple[Named, ...]:
+    """Every object that a config names, and every piece of stored code, in order of their paths."""
+    return tuple(sorted(_search(config, path), key=lambda n: n.path))
 
 
-def _search(node: Any, path: str) -> Iterator[Foreign]:
+def _search(node: Any, path: str) -> Iterator[Named]:
     stack: list[tuple[str, Any]] = [(path, node)]
     while stack:
         here, value = stack.pop()
         if isinstance(value, dict):
-            found = _foreign(value, here)
-            if found is not None:
-                yield found
+            if "class_name" in value:
+                yield _named(value, here)
             stack.extend((f"{here}.{key}", child) for key, child in value.items())
         elif isinstance(value, list):
             stack.extend((f"{here}[{i}]", child) for i, child in enumerate(value))
 
 
-def _foreign(value: dict[str, Any], path: str) -> Foreign | None:
-    kind, module = str(value.get("class_name", "")), value.get("module")
-    if kind == "__lambda__":
-        return Foreign(path, "", "lambda", "", stored_code=True)
-    if "class_name" not in value or not isinstance(module, str) or module.split(".")[0] in _TRUSTED:
-        return None
-    name = str(value.get("config")) if kind == "function" else kind
-    return Foreign(path, module, name, str(value.get("registered_name") or name))
+def _named(value: dict[str, Any], path: str) -> Named:
+    kind, config = str(value["class_name"]), value.get("config")
+    function = kind == "function"
+    name = str(config) if function else kind
+    registered = value.get("registered_name", name)
+    inner = config if isinstance(config, dict) else {}
+    vocabulary = inner.get("vocabulary")
+    return Named(
+        path,
+        str(value.get("module") or ""),
+        name,
+        str(registered or ""),
+        function=function,
+        stored_code=kind == "__lambda__" or (kind == "Lambda" and _holds_code(inner)),
+        reads=vocabulary if isinstance(vocabulary, str) else "",
+        special=kind in _SPECIAL,
+    )
+
+
+def _holds_code(config: dict[str, Any]) -> bool:
+    """True for the Lambda of a file of Keras 2, whose bytecode stands in a list."""
+    return isinstance(config.get("function"), list) or config.get("function_type") == "lambda"

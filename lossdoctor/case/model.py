@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.case.archive import foreign_objects
+from lossdoctor.case import allowed
+from lossdoctor.case.archive import named_objects
 from lossdoctor.near import first_line
 from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
@@ -107,18 +108,7 @@ def saved_arguments(
 
 def _refused(config: Any, objects: Mapping[str, Any], unsafe: bool) -> str | None:
     """Why this part of a config may not be deserialized, or None: nothing outside Keras and --objects is imported."""
-    from lossdoctor import _keras
-
-    for found in foreign_objects(config):
-        if found.stored_code:
-            if not unsafe:
-                return "it holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
-        elif not _keras.is_known(found.module, found.name, found.registered, objects):
-            return (
-                f"it uses {found.name!r} of the module {found.module!r}, which is neither Keras's nor registered; pass the file "
-                "that defines it with --objects FILE_OR_MODULE (see `lossdoctor rule LD952`)."
-            )
-    return None
+    return allowed.refused(named_objects(config), objects, unsafe)
 
 
 def describe(
