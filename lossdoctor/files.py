@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from lossdoctor.types import CaseError
+
+# A file name may take 255 bytes; this leaves room for what is put around it.
+_LONGEST = 200
+_NEW = 0o666
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+Write = Callable[[IO[bytes]], object]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -17,27 +25,85 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, lambda stream: stream.write(text.encode("utf-8")))
 
 
-def write_bytes(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill a file beside `path`, then rename it. Raises `CaseError`; the old file then stays."""
-    target = path.resolve() if path.is_symlink() else path
-    if target.is_dir():
-        raise CaseError(f"{path} is a folder; name a file to write.")
+def write_bytes(path: Path, write: Write) -> None:
+    """Let `write` fill a file beside `path`, then put it in its place, with the mode of the old one.
+
+    A device or a pipe is written to, never replaced. Raises `CaseError`; the old file then stays.
+    """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        old = _status(path)
+        if old is not None and stat.S_ISDIR(old.st_mode):
+            raise CaseError(f"{path} is a folder; name a file to write.")
+        if old is not None and (not stat.S_ISREG(old.st_mode) or path.is_relative_to("/dev")):
+            _write_through(path, write)
+            return
+        target = path.resolve() if path.is_symlink() else path
+        _place(target, _NEW & ~_umask() if old is None else stat.S_IMODE(old.st_mode), write)
     except OSError as error:
-        raise CaseError(
-            f"{path} cannot be written ({error.strerror}); choose a folder that exists and is yours."
-        ) from error
+        what = "make room" if error.errno in _NO_ROOM else "choose a folder that exists and is yours"
+        raise CaseError(f"{path} cannot be written ({error.strerror or error}); {what}.") from error
+
+
+def _status(path: Path) -> os.stat_result | None:
     try:
-        with os.fdopen(handle, "wb") as stream:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _write_through(path: Path, write: Write) -> None:
+    # Without a reader a pipe would wait for ever; /dev/stdout may be a file in which something stands already.
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(handle, True)
+    with os.fdopen(handle, "wb") as stream:
+        write(stream)
+
+
+def _place(target: Path, mode: int, write: Write) -> None:
+    short = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
+    beside = target.parent / f".{short}.{secrets.token_hex(8)}"
+    # The name is known before the file is made: an interruption at any moment finds it and removes it.
+    try:
+        with _opened(beside) as stream:
             write(stream)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except OSError as error:
-        raise CaseError(f"{path} cannot be written ({error.strerror}); nothing was changed.") from error
+            stream.flush()
+            if hasattr(os, "fchmod"):
+                os.fchmod(stream.fileno(), mode)
+            if not _named(stream.fileno(), beside, target):
+                return
+        os.replace(beside, target)
     finally:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            os.unlink(beside)
+
+
+def _opened(beside: Path) -> IO[bytes]:
+    """A new file that has no name yet, so that nothing is left of it where the process is killed; else one with a name."""
+    unnamed = getattr(os, "O_TMPFILE", None)
+    if unnamed is not None and os.path.isdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            return os.fdopen(os.open(beside.parent, unnamed | os.O_RDWR, 0o600), "w+b")
+    return open(beside, "xb")
+
+
+def _named(handle: int, beside: Path, target: Path) -> bool:
+    """Give a file without a name its own; False where it already stands in its place, True where it stands beside it."""
+    if os.fstat(handle).st_nlink:
+        return True
+    folder = os.open(beside.parent, os.O_RDONLY)
+    try:
+        for name in (target, beside):
+            # With a folder's descriptor, because only then the link of /proc is followed.
+            try:
+                os.link(f"/proc/self/fd/{handle}", name, src_dir_fd=folder, follow_symlinks=True)
+                return name is beside
+            except OSError as error:
+                if error.errno != errno.EEXIST or name is beside:
+                    raise
+    finally:
+        os.close(folder)
+    return True
 
 
 def _umask() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from lossdoctor import trees
@@ -12,6 +13,8 @@ from lossdoctor.case.archive import named_objects
 from lossdoctor.near import first_line
 from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
+# Outputs above this many bytes are not examined: the stand-in holds them, their gradients and what the losses make of them.
+_MOST_BYTES = 1 << 31
 # The size taken for an axis that the model leaves open and no x decides.
 _OPEN_AXIS = 7
 
@@ -75,6 +78,10 @@ def saved_arguments(
     from lossdoctor import _keras
 
     saved = archive.config.get("compile_config") or {}
+    if not isinstance(saved, dict):
+        raise CaseError(
+            f"{archive.path}: its compile_config is a {type(saved).__name__}, no JSON object; write the file again with model.save()."
+        )
     values: dict[str, Any] = {}
     unknown: list[str] = []
     for name in COMPILE_ARGUMENTS:
@@ -147,6 +154,7 @@ def describe(
         outputs, masks = _keras.call_specs(model, _feed(declared, None, rows))
     if any(None in (s.shape if s is not None else (None,)) for s in trees.values(outputs)):
         outputs = trees.map_leaves(lambda s: _close(s, rows), outputs)
+    _require_room(outputs, source)
     overridden = _keras.overridden(model)
     for name in overridden:
         said.append(f"the model's own {name}(): it overrides Keras's, which was run in its place")
@@ -168,6 +176,15 @@ def describe(
         stored_code=stored_code,
         notes=tuple(said),
     )
+
+
+def _require_room(outputs: Tree, source: str) -> None:
+    for spec in trees.values(outputs):
+        size = prod(spec.shape) if isinstance(spec, Spec) else 0
+        if size * 4 > _MOST_BYTES:
+            raise CaseError(
+                f"{source}: an output of shape {spec.shape} takes over 2 GiB for this batch; give a batch of fewer rows."
+            )
 
 
 def describe_open(model: Any, source: str, **known: Any) -> ModelSpec:
