@@ -17,6 +17,8 @@ _METADATA = "metadata.json"
 _MOST_CONFIG = 64 << 20
 _MOST_RATIO = 500
 _MOST_DEPTH = 200
+# A graph in the order in which it was built takes one attempt a layer.
+MOST_ATTEMPTS = 100_000
 # Values that JSON lacks; `deserialize_keras_object` makes them without looking up a class.
 _SPECIAL = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__")
 
@@ -121,6 +123,57 @@ def _deeper(document: Any, limit: int) -> bool:
 def _children(node: Any) -> list[Any]:
     found = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     return [child for child in found if isinstance(child, dict | list)]
+
+
+def attempts(config: Any) -> int:
+    """How often Keras tries to call a layer of a functional graph before all are called, at most a little over `MOST_ATTEMPTS`.
+
+    It goes through the layers again and again until all have their inputs (`functional_from_config`): the order in
+    which they stand in the file decides.
+    """
+    count, stack = 0, [config]
+    while stack and count <= MOST_ATTEMPTS:
+        node = stack.pop()
+        stack.extend(_children(node))
+        if isinstance(node, dict) and isinstance(node.get("layers"), list):
+            count += _passes([layer for layer in node["layers"] if isinstance(layer, dict)])
+    return count
+
+
+def _passes(layers: list[dict[str, Any]]) -> int:
+    waiting = [(str(layer.get("name")), _inputs(layer.get("inbound_nodes"))) for layer in layers]
+    known = {name for name, _ in waiting}
+    done: set[str] = set()
+    count = 0
+    while waiting and count <= MOST_ATTEMPTS:
+        count += len(waiting)
+        left = []
+        for name, inputs in waiting:
+            if (inputs & known) <= done:
+                done.add(name)
+            else:
+                left.append((name, inputs))
+        if len(left) == len(waiting):
+            break
+        waiting = left
+    return count
+
+
+def _inputs(nodes: Any) -> set[str]:
+    """The names of the layers whose outputs a layer is called on."""
+    found, stack = set(), [nodes]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            history = node.get("keras_history")
+            if isinstance(history, list) and history:
+                found.add(str(history[0]))
+            stack.extend(node.values())
+        elif isinstance(node, list):
+            if len(node) in (3, 4) and isinstance(node[0], str):  # as Keras 2 wrote it
+                found.add(node[0])
+            stack.extend(node)
+    return found
 
 
 def named_objects(config: Any, path: str = "config") -> tuple[Named, ...]:

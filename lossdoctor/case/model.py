@@ -9,12 +9,13 @@ from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.case import allowed
-from lossdoctor.case.archive import named_objects
+from lossdoctor.case.archive import MOST_ATTEMPTS, attempts, named_objects
 from lossdoctor.near import first_line
 from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
 # Outputs above this many bytes are not examined: the stand-in holds them, their gradients and what the losses make of them.
 _MOST_BYTES = 1 << 31
+_MOST_OUTPUTS = 1000
 # The size taken for an axis that the model leaves open and no x decides.
 _OPEN_AXIS = 7
 
@@ -27,6 +28,11 @@ def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
     refused = _refused(graph, objects, unsafe)
     if refused:
         raise CaseError(f"{archive.path}: {refused}")
+    if attempts(graph) > MOST_ATTEMPTS:
+        raise CaseError(
+            f"{archive.path}: its layers stand in an order that takes Keras over {MOST_ATTEMPTS} attempts; write the file again "
+            "with model.save()."
+        )
     try:
         model = _keras.deserialize_model(graph, objects, unsafe)
     except Exception as error:  # whatever Keras raises on a config is about that file
@@ -179,7 +185,10 @@ def describe(
 
 
 def _require_room(outputs: Tree, source: str) -> None:
-    for spec in trees.values(outputs):
+    found = trees.values(outputs)
+    if len(found) > _MOST_OUTPUTS:
+        raise CaseError(f"{source} has {len(found)} outputs; a check takes up to {_MOST_OUTPUTS}.")
+    for spec in found:
         size = prod(spec.shape) if isinstance(spec, Spec) else 0
         if size * 4 > _MOST_BYTES:
             raise CaseError(

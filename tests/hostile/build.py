@@ -157,7 +157,9 @@ def with_batch(data: Any, *more: str) -> Make:
     return make
 
 
-def with_options(*options: str, prepare: Callable[[Path], object] = lambda folder: None, command: str = "check") -> Make:
+def with_options(
+    *options: str, prepare: Callable[[Path], object] = lambda folder: None, command: str = "check"
+) -> Make:
     """A sound case with further options."""
 
     def make(folder: Path) -> list[str]:

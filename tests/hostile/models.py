@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import marshal
 import os
@@ -23,7 +24,6 @@ from tests.hostile.build import (
     layer,
     sequential,
     sound,
-    start,
     tensor,
     with_model,
     zipped,
@@ -203,7 +203,7 @@ def _nested(depth: int) -> Any:
 def _reversed(count: int, forwards: bool = False) -> Any:
     """A chain of layers, each written before the one it takes its input from."""
     names = ["i", *(f"a{i}" for i in range(count)), "d"]
-    chain = [called(layer("Identity", name=new), tensor(old)) for old, new in zip(names, names[1:], strict=False)]
+    chain = [called(layer("Identity", name=new), tensor(old)) for old, new in itertools.pairwise(names)]
     return functional(*(chain if forwards else chain[::-1]))
 
 
@@ -256,22 +256,31 @@ STRANGE = {
         with_model(sequential(layer("RepeatVector", name="r", n=10**10), layer("Flatten", name="f")))
     ),
     "an output name that clears the screen": Case(
-        with_model(functional(called(dense("\x1b[2J\x1b]0;evil\x07"), tensor("i")), output=("\x1b[2J\x1b]0;evil\x07", 0, 0))),
+        with_model(
+            functional(
+                called(dense("\x1b[2J\x1b]0;evil\x07"), tensor("i")),
+                output={"\x1b[2J\x1b]0;evil\x07": ["\x1b[2J\x1b]0;evil\x07", 0, 0]},
+            )
+        ),
         codes=(0, 1, 2),
     ),
     "an output name that is markup": Case(
-        with_model(functional(called(dense("[/red][link=file:///]"), tensor("i")), output=("[/red][link=file:///]", 0, 0))),
+        with_model(
+            functional(
+                called(dense("[/red][link=file:///]"), tensor("i")),
+                output={"[/red][link=file:///]": ["[/red][link=file:///]", 0, 0]},
+            )
+        ),
         codes=(0, 1, 2),
     ),
     "names ten million letters long": Case(
         with_model(functional(called(dense("d" * 10_000_000), tensor("i")), output=("d" * 10_000_000, 0, 0))),
         codes=(0, 1, 2),
     ),
-    "800 layers in the worst order": Case(with_model(_reversed(800)), codes=(0, 1, 2)),
-    "4000 layers in the worst order": Case(with_model(_reversed(4000)), codes=(0, 1, 2)),
-    "4000 layers": Case(with_model(_reversed(4000, True)), codes=(0, 1, 2)),
+    "800 layers in the worst order": Case(with_model(_reversed(800)), "attempts"),
+    "3000 layers": Case(with_model(_reversed(3000, True)), codes=(0, 1, 2)),
     "an output given 3000 times": Case(
-        with_model(functional(called(dense(), tensor("i")), output=[["d", 0, 0]] * 3000)), codes=(0, 1, 2)
+        with_model(functional(called(dense(), tensor("i")), output=[["d", 0, 0]] * 3000)), "3000 outputs"
     ),
     "an activation that is none": Case(with_model(sequential(dense(activation="no_such")))),
     "an activation that is a list": Case(with_model(sequential(dense(activation=["relu"])))),
@@ -283,7 +292,9 @@ STRANGE = {
     "a compile config that is a list": Case(with_model({**SOUND, "compile_config": [1]})),
     "a compile config that is a string": Case(with_model({**SOUND, "compile_config": "mse"})),
     "a compile config that is a number": Case(with_model({**SOUND, "compile_config": 5})),
-    "metrics that are a number": Case(with_model({**SOUND, "compile_config": {"loss": "mse", "metrics": 3}}), codes=(0, 1, 2)),
+    "metrics that are a number": Case(
+        with_model({**SOUND, "compile_config": {"loss": "mse", "metrics": 3}}), codes=(0, 1, 2)
+    ),
     "loss weights that are text": Case(
         with_model({**SOUND, "compile_config": {"loss": "mse", "loss_weights": "a"}}), codes=(1, 2)
     ),
@@ -295,7 +306,9 @@ STRANGE = {
     "a dtype policy that is none": Case(with_model(sequential(dense(dtype="float1000")))),
     "an input of dtype object": Case(with_model(_with((*LAYERS, 0, "config", "dtype"), "object"))),
     "an array said to hold objects": Case(
-        with_model(sequential(dense(kernel_initializer={"class_name": "__numpy__", "config": {"value": [1], "dtype": "O"}})))
+        with_model(
+            sequential(dense(kernel_initializer={"class_name": "__numpy__", "config": {"value": [1], "dtype": "O"}}))
+        )
     ),
     "a slice without ends": Case(with_model(sequential(dense(units={"class_name": "__slice__", "config": {}})))),
     "bytes without a value": Case(with_model(sequential(dense(units={"class_name": "__bytes__", "config": {}})))),
@@ -333,7 +346,11 @@ LAMBDAS = {
     "a Lambda of Keras 2": sequential(
         {
             "class_name": "Lambda",
-            "config": {"name": "l", "function": [bytecode(MARKER)["config"]["code"], None, None], "function_type": "lambda"},
+            "config": {
+                "name": "l",
+                "function": [bytecode(MARKER)["config"]["code"], None, None],
+                "function_type": "lambda",
+            },
         },
         dense(),
     ),
@@ -418,11 +435,20 @@ CALLS = {
     "a layer's second name": sequential({**layer("Gone", "os"), "registered_name": "popen"}, dense()),
     "a registered name of os": sequential({**dense(), "module": "os", "registered_name": "os>Dense"}),
     "a type spec of os": sequential(
-        dense(units={"class_name": "__typespec__", "spec_name": "system", "module": "os", "registered_name": "x", "config": []})
+        dense(
+            units={
+                "class_name": "__typespec__",
+                "spec_name": "system",
+                "module": "os",
+                "registered_name": "x",
+                "config": [],
+            }
+        )
     ),
     "the model itself os.system": function("os", "system"),
     "the model itself get_file": function("keras.utils", "get_file"),
 }
+
 
 def _config(kind: str, **config: Any) -> dict[str, Any]:
     return {**layer(kind), "config": {"name": "t", **config}}

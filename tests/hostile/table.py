@@ -18,9 +18,9 @@ MOST_MEMORY = 3 << 30
 
 
 def cases() -> dict[str, Case]:
-    from tests.hostile import models
+    from tests.hostile import batches, models
 
-    return {**models.CASES}
+    return {**models.CASES, **batches.CASES}
 
 
 def snapshot(folder: Path) -> dict[str, str]:
@@ -78,10 +78,10 @@ def main(results: str, names: list[str]) -> None:
     audit.limit_memory(MOST_MEMORY)
     table = cases()
     found = {}
-    for name in names or table:
+    for name in [n for n in table if n in names or not names or any(a.endswith("*") and n.startswith(a[:-1]) for a in names)]:
         found[name] = run(name, table[name])
         if names:
-            print(name, json.dumps(found[name], indent=1), file=sys.stderr)
+            print(name, json.dumps(found[name], indent=1), file=sys.stderr, flush=True)
     Path(results).write_text(json.dumps(found))
 
 
