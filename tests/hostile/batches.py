@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
@@ -66,13 +67,18 @@ def _bad_end(**change: int) -> bytes:
 
 
 def _damaged() -> bytes:
-    data = bytearray(zipped({"x.npy": npy(np.random.default_rng(0).normal(size=(8, 4))), "y.npy": Y}, compression=DEFLATE))
+    data = bytearray(
+        zipped({"x.npy": npy(np.random.default_rng(0).normal(size=(8, 4))), "y.npy": Y}, compression=DEFLATE)
+    )
     data[80:140] = b"\xff" * 60
     return bytes(data)
 
 
 ARCHIVES = {
-    **{f"batch cut at {int(s * 100)} percent": Case(with_batch(_whole()[: int(len(_whole()) * s)])) for s in (0.05, 0.4, 0.8, 0.97)},
+    **{
+        f"batch cut at {int(s * 100)} percent": Case(with_batch(_whole()[: int(len(_whole()) * s)]))
+        for s in (0.05, 0.4, 0.8, 0.97)
+    },
     "batch empty": Case(with_batch(b"")),
     "batch text": Case(with_batch(b"x,y\n1,2\n")),
     "batch a pickle": Case(with_batch(b"\x80\x04cposix\nsystem\n.")),
@@ -95,27 +101,39 @@ def _y(member: bytes) -> Case:
 HEADERS = {
     "a header of 10**12 elements": _y(described("<f8", (10**12,), b"\0" * 64)),
     "a header of 10**12 bytes in rows": _y(described("<f8", (8, 10**11), b"\0" * 64)),
-    "a header of 10**12 empty rows": Case(with_batch({"x.npy": X, "y.npy": described("<f8", (10**12, 0))}), codes=(1, 2)),
+    "a header of 10**12 empty rows": Case(
+        with_batch({"x.npy": X, "y.npy": described("<f8", (10**12, 0))}), codes=(1, 2)
+    ),
     "a header of no rows, 10**9 wide, by columns": _y(described("<f8", (0, 10**9), fortran=True)),
     "a header of empty columns, 10**9 of them": Case(
         with_batch({"x.npy": X, "y.npy": described("<f8", (8, 10**9, 0), fortran=True)}), codes=(1, 2)
     ),
     "a header whose product overflows": _y(described("<f8", (2**32, 2**32), b"\0" * 64)),
     "a header of a negative size": _y(described("<f8", (-1, 4), b"\0" * 64)),
-    "a header of size True": Case(with_batch({"x.npy": X, "y.npy": described("<f8", (True,), b"\0" * 8)}), codes=(1, 2)),
-    "a header of a size of 500 digits": _y(header("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "9" * 500 + ",), }")),
+    "a header of size True": Case(
+        with_batch({"x.npy": X, "y.npy": described("<f8", (True,), b"\0" * 8)}), codes=(1, 2)
+    ),
+    "a header of a size of 500 digits": _y(
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (" + "9" * 500 + ",), }")
+    ),
     "a header of 5000 axes": _y(described("<f8", (1,) * 5000, b"\0" * 8)),
-    "a header of 70 axes": Case(with_batch({"x.npy": X, "y.npy": described("<f8", (1,) * 70, b"\0" * 8)}), codes=(1, 2)),
+    "a header of 70 axes": Case(
+        with_batch({"x.npy": X, "y.npy": described("<f8", (1,) * 70, b"\0" * 8)}), codes=(1, 2)
+    ),
     "a header with a float size": _y(header("{'descr': '<f8', 'fortran_order': False, 'shape': (1.5,), }")),
     "a header with code": _y(header("__import__('os').system('touch MARKER')")),
-    "a header with a call in its shape": _y(header("{'descr': '<f8', 'fortran_order': False, 'shape': (open('MARKER', 'w'),), }")),
+    "a header with a call in its shape": _y(
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (open('MARKER', 'w'),), }")
+    ),
     "a header with deep brackets": _y(header("(" * 20_000)),
     "a header with deep unary signs": _y(header("-" * 20_000 + "1")),
     "a header that is no dict": _y(header("[1, 2, 3]")),
     "a header with too many keys": _y(header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,), 'x': 1}")),
     "a header cut": _y(b"\x93NUMPY\x01\x00\xff\xff{'descr'"),
     "a header of 2 GiB": _y(b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b" " * 200_000),
-    "a header of version 9": _y(header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", b"\0" * 8, version=9)),
+    "a header of version 9": _y(
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", b"\0" * 8, version=9)
+    ),
     "a header of version 3 not UTF-8": _y(b"\x93NUMPY\x03\x00\x04\x00\x00\x00\xff\xff\xff\xff"),
     "a header of a wide text": _y(described("<U1000000000", (8, 1), b"\0" * 64)),
     "a header of a wide void": _y(described("|V2147483647", (8, 1), b"\0" * 64)),
@@ -140,10 +158,12 @@ class Payload:
 
 PICKLES = {
     "pickled targets": Case(
-        with_batch({"x.npy": X, "y.npy": npy(np.array([[Payload()]] * 8, dtype=object), allow_pickle=True)}), codes=(1, 2)
+        with_batch({"x.npy": X, "y.npy": npy(np.array([[Payload()]] * 8, dtype=object), allow_pickle=True)}),
+        codes=(1, 2),
     ),
     "pickled inputs": Case(
-        with_batch({"x.npy": npy(np.array([[Payload()]] * 8, dtype=object), allow_pickle=True), "y.npy": Y}), codes=(1, 2)
+        with_batch({"x.npy": npy(np.array([[Payload()]] * 8, dtype=object), allow_pickle=True), "y.npy": Y}),
+        codes=(1, 2),
     ),
     "pickled tree": Case(
         with_batch({"__tree__.npy": npy(np.array(Payload(), dtype=object), allow_pickle=True), "x.npy": X})
@@ -155,7 +175,9 @@ PICKLES = {
     "targets of text": Case(with_batch({"x.npy": X, "y.npy": npy(np.array([["a"]] * 8))}), codes=(1,)),
     "targets of dates": Case(with_batch({"x.npy": X, "y.npy": npy(np.zeros((8, 1), "M8[s]"))}), codes=(1, 2)),
     "targets of complex numbers": Case(with_batch({"x.npy": X, "y.npy": npy(np.zeros((8, 1), "c16"))}), codes=(1, 2)),
-    "targets of long doubles": Case(with_batch({"x.npy": X, "y.npy": npy(np.zeros((8, 1), np.longdouble))}), codes=(0, 1, 2)),
+    "targets of long doubles": Case(
+        with_batch({"x.npy": X, "y.npy": npy(np.zeros((8, 1), np.longdouble))}), codes=(0, 1, 2)
+    ),
     "targets of void": Case(with_batch({"x.npy": X, "y.npy": npy(np.zeros((8, 1), "V7"))}), codes=(1, 2)),
     "targets of another byte order": Case(with_batch({"x.npy": X, "y.npy": npy(np.zeros((8, 1), ">f4"))}), codes=(0,)),
 }
@@ -186,8 +208,13 @@ KEYS = {
     "keys of a list twice": _keys("y/0", "y/00"),
     "keys of none of the roots": _keys("evil"),
     "keys that name attributes": _keys("y/__class__", "y/__init__"),
-    "10000 targets": Case(with_batch(lambda f: zipped({"x.npy": X, **{f"y/{i}.npy": Y for i in range(10_000)}})), codes=(1, 2)),
-    "the same key twice": Case(with_batch(lambda f: zipped({"x.npy": X, "y.npy": Y, "Y.npy": Y}).replace(b"Y.npy", b"y.npy"))),
+    "900 targets": Case(with_batch(lambda f: zipped({"x.npy": X, **{f"y/{i}.npy": Y for i in range(900)}})), codes=(1,)),
+    "10000 targets": Case(
+        with_batch(lambda f: zipped({"x.npy": X, **{f"y/{i}.npy": Y for i in range(10_000)}})), codes=(1, 2)
+    ),
+    "the same key twice": Case(
+        with_batch(lambda f: zipped({"x.npy": X, "y.npy": Y, "Y.npy": Y}).replace(b"Y.npy", b"y.npy"))
+    ),
 }
 
 LEAF = {"kind": "leaf", "key": "x"}
@@ -204,8 +231,14 @@ def _deep(depth: int) -> str:
 
 def _wide_text() -> bytes:
     """A text of 400 MB that takes 400 kB packed."""
-    count = 100_000_000
-    return zipped({"__tree__.npy": described(f"<U{count}", (), b"\0" * (4 * count)), "x.npy": X}, compression=DEFLATE)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", DEFLATE, compresslevel=1) as made:
+        made.writestr("x.npy", X)
+        with made.open("__tree__.npy", "w") as member:
+            member.write(described(f"<U{100 << 20}", ()))
+            for _ in range(400):
+                member.write(bytes(1 << 20))
+    return stream.getvalue()
 
 
 TREES = {
@@ -229,11 +262,21 @@ TREES = {
     "a tree with a name that is a number": _tree({"kind": "dict", "items": [[1, LEAF]]}),
     "a tree with a name twice": _tree({"kind": "dict", "items": [["a", LEAF], ["a", LEAF]]}),
     "a tree with a scalar of text": _tree({"kind": "scalar", "value": "1"}),
-    "a tree with a scalar of 4000 digits": _tree('{"version": 1, "x": {"kind": "leaf", "key": "x"}, "y": {"kind": "scalar", "value": ' + "9" * 4000 + "}}"),
-    "a tree with a scalar that is not a number": _tree('{"version": 1, "x": {"kind": "leaf", "key": "x"}, "y": {"kind": "scalar", "value": NaN}}'),
-    "a tree with a namedtuple of code": _tree({"kind": "namedtuple", "name": "a(b):\n import os", "fields": ["a"], "items": [LEAF]}),
-    "a tree with a namedtuple's private field": _tree({"kind": "namedtuple", "name": "T", "fields": ["__class__"], "items": [LEAF]}),
-    "a tree with a namedtuple's keyword": _tree({"kind": "namedtuple", "name": "class", "fields": ["a"], "items": [LEAF]}),
+    "a tree with a scalar of 4000 digits": _tree(
+        '{"version": 1, "x": {"kind": "leaf", "key": "x"}, "y": {"kind": "scalar", "value": ' + "9" * 4000 + "}}"
+    ),
+    "a tree with a scalar that is not a number": _tree(
+        '{"version": 1, "x": {"kind": "leaf", "key": "x"}, "y": {"kind": "scalar", "value": NaN}}'
+    ),
+    "a tree with a namedtuple of code": _tree(
+        {"kind": "namedtuple", "name": "a(b):\n import os", "fields": ["a"], "items": [LEAF]}
+    ),
+    "a tree with a namedtuple's private field": _tree(
+        {"kind": "namedtuple", "name": "T", "fields": ["__class__"], "items": [LEAF]}
+    ),
+    "a tree with a namedtuple's keyword": _tree(
+        {"kind": "namedtuple", "name": "class", "fields": ["a"], "items": [LEAF]}
+    ),
     "a tree with a namedtuple of 20000 fields": _tree(
         {"kind": "namedtuple", "name": "T", "fields": [f"f{i}" for i in range(20_000)], "items": [LEAF] * 20_000}
     ),

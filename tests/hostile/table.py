@@ -78,7 +78,9 @@ def main(results: str, names: list[str]) -> None:
     audit.limit_memory(MOST_MEMORY)
     table = cases()
     found = {}
-    for name in [n for n in table if n in names or not names or any(a.endswith("*") and n.startswith(a[:-1]) for a in names)]:
+    for name in [
+        n for n in table if n in names or not names or any(a.endswith("*") and n.startswith(a[:-1]) for a in names)
+    ]:
         found[name] = run(name, table[name])
         if names:
             print(name, json.dumps(found[name], indent=1), file=sys.stderr, flush=True)
