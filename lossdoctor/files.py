@@ -20,6 +20,13 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Write = Callable[[IO[bytes]], object]
 
 
+def require_file(path: str | Path) -> None:
+    """Raise an `OSError` for what is there but is no regular file: a pipe would wait for ever, a device never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        kind = errno.EISDIR if os.path.isdir(path) else errno.EINVAL
+        raise OSError(kind, "it is a folder" if kind == errno.EISDIR else "it is no regular file", str(path))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8. Raises `CaseError` where that cannot be done; the old file then stays."""
     write_bytes(path, lambda stream: stream.write(text.encode("utf-8")))

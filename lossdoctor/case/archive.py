@@ -106,12 +106,13 @@ def _document(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, Any]:
         raise CaseError(f"{path}: {name} is not JSON ({error}); write the file again with model.save().") from error
     if not isinstance(document, dict):
         raise CaseError(f"{path}: {name} holds no model; write the file again with model.save().")
-    if _deeper(document, _MOST_DEPTH):
+    if deeper(document, _MOST_DEPTH):
         raise CaseError(f"{path}: {name} is nested deeper than {_MOST_DEPTH} levels; it was not read.")
     return document
 
 
-def _deeper(document: Any, limit: int) -> bool:
+def deeper(document: Any, limit: int) -> bool:
+    """True where dicts and lists are nested deeper than `limit` levels."""
     level = [document]
     for _ in range(limit):
         level = [child for node in level for child in _children(node)]

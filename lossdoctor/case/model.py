@@ -15,7 +15,7 @@ from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs
 
 # Outputs above this many bytes are not examined: the stand-in holds them, their gradients and what the losses make of them.
 _MOST_BYTES = 1 << 31
-_MOST_OUTPUTS = 1000
+_MOST_OUTPUTS = 500
 # The size taken for an axis that the model leaves open and no x decides.
 _OPEN_AXIS = 7
 
@@ -189,7 +189,7 @@ def _require_room(outputs: Tree, source: str) -> None:
     if len(found) > _MOST_OUTPUTS:
         raise CaseError(f"{source} has {len(found)} outputs; a check takes up to {_MOST_OUTPUTS}.")
     for spec in found:
-        size = prod(spec.shape) if isinstance(spec, Spec) else 0
+        size = prod(d or 1 for d in spec.shape) if isinstance(spec, Spec) else 0
         if size * 4 > _MOST_BYTES:
             raise CaseError(
                 f"{source}: an output of shape {spec.shape} takes over 2 GiB for this batch; give a batch of fewer rows."

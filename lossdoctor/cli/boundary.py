@@ -73,6 +73,8 @@ def boundary() -> Iterator[None]:
             raise Stop(
                 UNREADABLE, f"{name[:200]} cannot be used ({error.strerror}); check the path and its permissions."
             ) from None
+        if isinstance(error, RecursionError):
+            raise Stop(UNREADABLE, "the case is nested too deeply to be examined; flatten it.") from None
         if isinstance(error, MemoryError):
             raise Stop(UNREADABLE, "this machine has not enough memory for the case; give a smaller batch.") from None
         text = str(error).splitlines()[0][:300] if str(error) else ""

@@ -85,6 +85,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         run.written += [os.fspath(a) for a in arguments[:2] if isinstance(a, str | bytes | os.PathLike)]
     elif event == "open":
         path, mode, flags = arguments
+        if flags & os.O_TMPFILE == os.O_TMPFILE:  # a file without a name, in that folder
+            return
         writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) or (isinstance(mode, str) and set(mode) & set("wax+"))
         if writes and isinstance(path, str | bytes | os.PathLike):
             run.written.append(os.fsdecode(path))

@@ -14,13 +14,13 @@ from typing import Any
 from tests.hostile import audit
 from tests.hostile.build import Case
 
-MOST_MEMORY = 3 << 30
+MOST_MEMORY = 6 << 30
 
 
 def cases() -> dict[str, Case]:
-    from tests.hostile import batches, models
+    from tests.hostile import batches, models, options
 
-    return {**models.CASES, **batches.CASES}
+    return {**models.CASES, **batches.CASES, **options.CASES}
 
 
 def snapshot(folder: Path) -> dict[str, str]:
@@ -63,8 +63,12 @@ def _harmless(path: str, case: Case, folder: Path) -> bool:
     own = os.environ["LOSSDOCTOR_CACHE_DIR"]
     if path == os.devnull or path.startswith("/proc/self/fd/") or os.path.abspath(path).startswith(own):
         return True
-    name = os.path.relpath(os.path.join(folder, path), folder)
-    return any(name == output or name.startswith(f".{output}.") for output in case.outputs)
+    real = os.path.realpath(os.path.join(folder, path))
+    for output in case.outputs:
+        place, name = os.path.split(os.path.realpath(os.path.join(folder, output)))
+        if real == os.path.join(place, name) or real.startswith(os.path.join(place, f".{name}.")):
+            return True
+    return False
 
 
 def main(results: str, names: list[str]) -> None:
