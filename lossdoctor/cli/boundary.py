@@ -22,8 +22,8 @@ class Stop(Exception):
         self.code = code
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: as Ctrl-C, so that what is half done is tidied up on the way out."""
+class Terminated(BaseException):
+    """SIGTERM, raised as Ctrl-C is, so that what is half done is tidied up on the way out."""
 
 
 @contextmanager
@@ -51,8 +51,10 @@ def boundary() -> Iterator[None]:
         yield
     except (Stop, SystemExit):
         raise
-    except KeyboardInterrupt as error:
-        raise Stop(TERMINATED if isinstance(error, Terminated) else INTERRUPTED) from None
+    except KeyboardInterrupt:
+        raise Stop(INTERRUPTED) from None
+    except Terminated:
+        raise Stop(TERMINATED) from None
     except BrokenPipeError:
         _discard_output()
         raise Stop(OK) from None
