@@ -2,8 +2,9 @@
 
 Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.compile_utils.get_loss`,
 `keras.src.api_export.get_symbol_from_name`,
-`keras.src.backend.{compute_output_spec, get_keras_mask, set_keras_mask}`, `keras.src.backend.common.global_state`,
-`_keras_history` of a KerasTensor, `_compile_config` and `_inputs_struct` of a model.
+`keras.src.backend.compute_output_spec`, `keras.src.backend.common.global_state`,
+`_keras_history` of a KerasTensor, `_compile_config` and `_inputs_struct` of a model. From Keras 3.6 on:
+`keras.src.backend.{get_keras_mask, set_keras_mask}`; before, the mask is the attribute `_keras_mask` of a tensor.
 """
 
 from __future__ import annotations
@@ -140,7 +141,8 @@ def to_numpy(tensor: Any) -> Any:
 
 def get_mask(tensor: Any) -> Any:
     """The mask a tensor carries, or None."""
-    return _backend.get_keras_mask(tensor)
+    getter = getattr(_backend, "get_keras_mask", None)
+    return getattr(tensor, "_keras_mask", None) if getter is None else getter(tensor)
 
 
 def logits_behind(tensor: Any) -> Any:
@@ -150,7 +152,12 @@ def logits_behind(tensor: Any) -> Any:
 
 def set_mask(tensor: Any, mask: Any) -> None:
     """Attach `mask` (shape of the tensor without its last axis) to `tensor`, as layers do."""
-    _backend.set_keras_mask(tensor, mask)
+    setter = getattr(_backend, "set_keras_mask", None)
+    if setter is not None:
+        setter(tensor, mask)
+        return
+    with contextlib.suppress(AttributeError):  # a tensor of C code takes none, and Keras drops the mask too
+        tensor._keras_mask = mask
 
 
 def weightless() -> Any:

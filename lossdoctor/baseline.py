@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossdoctor.files import require_file
-from lossdoctor.types import CaseError, ReportData
+from lossdoctor.types import CaseError, Finding, ReportData
 
 _VERSION = 1
 _MOST_BYTES = 64 << 20
@@ -85,15 +85,21 @@ def _entries(name: str, report: ReportData) -> list[Entry]:
     return [Entry(name, f.code, f.where, " ".join(f.message.split()[:12])) for f in report.findings]
 
 
+def known_of(report: ReportData, name: str, entries: Sequence[Entry]) -> tuple[Finding, ...]:
+    """The report's findings that are in the baseline."""
+    known = {(e.code, e.where) for e in entries if e.case == name}
+    return tuple(f for f in report.findings if (f.code, f.where) in known)
+
+
 def without(report: ReportData, name: str, entries: Sequence[Entry]) -> ReportData:
     """The report without the findings that are in the baseline, which a note names."""
     from lossdoctor.doctor import verdict
 
-    known = {(e.code, e.where) for e in entries if e.case == name}
-    left = tuple(f for f in report.findings if (f.code, f.where) not in known)
-    gone = [Entry(name, f.code, f.where) for f in report.findings if (f.code, f.where) in known]
-    if not gone:
+    known = known_of(report, name, entries)
+    if not known:
         return report
+    left = tuple(f for f in report.findings if f not in known)
+    gone = [Entry(name, f.code, f.where) for f in known]
     note = f"{_count(gone, 'finding')} in the baseline: {_named([str(e) for e in gone])}"
     checks = replace(report.checks, notes=(*report.checks.notes, note))
     return replace(report, findings=left, verdict=verdict(left), checks=checks)
@@ -131,4 +137,4 @@ def _named(texts: Sequence[str]) -> str:
     return "; ".join(texts[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-__all__ = ["Entry", "read", "stale", "stale_sentence", "without", "write"]
+__all__ = ["Entry", "known_of", "read", "stale", "stale_sentence", "without", "write"]

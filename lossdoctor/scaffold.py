@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -53,7 +53,9 @@ def plan(folder: Path) -> Planned:
         kept.append(File(settings, remark="it exists"))
     else:
         count = f"{len(pairs)} case{'s' * (len(pairs) != 1)} found" if pairs else "its case is an example"
-        written.append(File(settings, settings_text(pairs), count))
+        objects = find_objects(folder, (model for model, _ in pairs))
+        count += f"; it imports {', '.join(objects)} for your own classes" if objects else ""
+        written.append(File(settings, settings_text(pairs, objects), count))
     workflow = folder / WORKFLOW
     if _exists(workflow):
         kept.append(File(workflow, remark="it exists"))
@@ -80,12 +82,34 @@ def write(planned: Planned) -> None:
         write_text(file.path, file.text)
 
 
-def settings_text(pairs: tuple[tuple[str, str], ...]) -> str:
-    """lossdoctor.toml, with the (model, batch) found as cases, or with an example as a comment."""
+def settings_text(pairs: tuple[tuple[str, str], ...], objects: tuple[str, ...] = ()) -> str:
+    """lossdoctor.toml, with the (model, batch) found as cases, or with an example as a comment; `objects` are files to import."""
     if not pairs:
         return _template("lossdoctor.toml") + _template("case.toml")
+    settings = _template("lossdoctor.toml")
+    if objects:
+        settings = settings.replace('# objects = ["losses.py"]', f"objects = [{', '.join(map(_toml, objects))}]")
     cases = [f"[[cases]]\nmodel = {_toml(model)}\nbatch = {_toml(batch)}\n" for model, batch in pairs]
-    return _template("lossdoctor.toml") + "\n".join(cases)
+    return settings + "\n".join(cases)
+
+
+def find_objects(folder: Path, models: Iterable[str]) -> tuple[str, ...]:
+    """The Python files beside these models, or in `folder`, that define what the models name from outside Keras.
+
+    Paths from `folder` with slashes. The files are read, not run; a model that cannot be read has none.
+    """
+    from lossdoctor.case.archive import read_model_config
+    from lossdoctor.case.definitions import files_for
+
+    found: dict[str, None] = {}
+    for model in models:
+        try:
+            archive = read_model_config(str(folder / model))
+        except CaseError:
+            continue
+        files = files_for(archive, ((folder / model).parent, folder))
+        found |= dict.fromkeys(Path(file).relative_to(folder).as_posix() for file in files)
+    return tuple(found)
 
 
 def find_pairs(folder: Path) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ PACKAGE = Path(lossdoctor.__file__).parent
 PLACES = [
     {"types"},
     {"facts"},
-    {"trees", "near", "files", "stored"},
+    {"trees", "near", "files", "stored", "releases"},
     {"paths", "nesting"},
     {"request"},
     {"_keras", "_graph", "quiet"},

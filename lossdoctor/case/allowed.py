@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lossdoctor.case.archive import Named
+from lossdoctor.case.archive import SISTERS, Named
+from lossdoctor.case.definitions import advice
 
-# Packages other than Keras itself whose layers Keras imports by name (`serialization_lib._retrieve_class_or_fn`).
-_SISTERS = ("keras_hub", "keras_cv", "keras_nlp")
 _HOMES = ("activations", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers")
 # Where Keras keeps the functions that compute on tensors and do nothing else.
 _FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "ops", "random", "regularizers")
@@ -34,16 +33,19 @@ _NO_FUNCTIONS = ("get", "serialize", "deserialize")
 _TRUST = "pass --unsafe if you trust the file (see `lossdoctor rule LD953`)."
 
 
-def refused(named: Iterable[Named], objects: Mapping[str, Any], unsafe: bool) -> str | None:
-    """Why these objects of a config may not be made, or None. `objects` are the user's own; `unsafe` trusts the file."""
+def refused(named: Iterable[Named], objects: Mapping[str, Any], unsafe: bool, path: str = "") -> str | None:
+    """Why these objects of a config may not be made, or None. `objects` are the user's own; `unsafe` trusts the file.
+
+    `path` is the file's, beside which a definition is looked for.
+    """
     for found in named:
-        reason = _refused(found, objects, unsafe)
+        reason = _refused(found, objects, unsafe, path)
         if reason:
             return reason
     return None
 
 
-def _refused(found: Named, objects: Mapping[str, Any], unsafe: bool) -> str | None:
+def _refused(found: Named, objects: Mapping[str, Any], unsafe: bool, path: str) -> str | None:
     if found.stored_code:
         return None if unsafe else "it holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
     if found.reads and not unsafe:
@@ -51,10 +53,10 @@ def _refused(found: Named, objects: Mapping[str, Any], unsafe: bool) -> str | No
     if found.special or _is_registered(found, objects):
         return None
     top = found.module.split(".")[0]
-    if top not in ("", "keras", *_SISTERS) and not (found.function and found.module == "builtins"):
-        return _foreign(found)
+    if top not in ("", "keras", *SISTERS) and not (found.function and found.module == "builtins"):
+        return _foreign(found, path)
     if found.module == "builtins":
-        return None if any(_is_part(f"keras.{home}", found) for home in _HOMES) else _foreign(found)
+        return None if any(_is_part(f"keras.{home}", found) for home in _HOMES) else _foreign(found, path)
     if unsafe or _is_part(found.module, found):
         return None
     return (
@@ -63,10 +65,10 @@ def _refused(found: Named, objects: Mapping[str, Any], unsafe: bool) -> str | No
     )
 
 
-def _foreign(found: Named) -> str:
+def _foreign(found: Named, path: str) -> str:
     return (
-        f"it uses {found.name[:100]!r} of the module {found.module[:100]!r}, which is neither Keras's nor registered; pass the "
-        "file that defines it with --objects FILE_OR_MODULE (see `lossdoctor rule LD952`)."
+        f"it uses {found.name[:100]!r} of the module {found.module[:100]!r}, which is neither Keras's nor registered; "
+        f"{advice(found.name, path)}."
     )
 
 
@@ -87,7 +89,7 @@ def _is_part(module: str, found: Named) -> bool:
         value = _keras.symbol("keras.layers", found.name)
         return value is None or _is_class(value)
     value = _keras.symbol(module, found.name)
-    if module.split(".")[0] in _SISTERS:
+    if module.split(".")[0] in SISTERS:
         return value is not None and _keras.is_saveable(value)
     return _is_function(module, found.name, value) if found.function else _is_class(value)
 

@@ -23,6 +23,10 @@ MOST_ATTEMPTS = 100_000
 _SPECIAL = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__")
 
 
+# Packages other than Keras itself whose layers Keras imports by name (`serialization_lib._retrieve_class_or_fn`).
+SISTERS = ("keras_hub", "keras_cv", "keras_nlp")
+
+
 @dataclass(frozen=True, eq=False)
 class ModelArchive:
     """The JSON documents of a model file; `path` as the user wrote it."""
@@ -48,6 +52,11 @@ class Named:
     stored_code: bool = False
     reads: str = ""
     special: bool = False
+
+    @property
+    def foreign(self) -> bool:
+        """True where the module is named, and is none of Keras's."""
+        return self.module.split(".")[0] not in ("", "keras", *SISTERS) and not (self.stored_code or self.special)
 
 
 def read_model_config(path: str) -> ModelArchive:

@@ -200,7 +200,8 @@ def _plain_keys(roots: Mapping[str, Tree]) -> dict[str, np.ndarray] | None:
 
 
 def _write(target: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    write_bytes(target, lambda stream: np.savez(stream, allow_pickle=False, **arrays))  # type: ignore[arg-type]
+    # NumPy before 2.1 has no allow_pickle here: it would write an array of that name.
+    write_bytes(target, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
 
 
 def hold_batch(data: Any, source: str) -> Batch:

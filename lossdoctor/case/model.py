@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -10,6 +11,7 @@ from typing import Any
 from lossdoctor import trees
 from lossdoctor.case import allowed
 from lossdoctor.case.archive import MOST_ATTEMPTS, attempts, named_objects
+from lossdoctor.case.definitions import advice
 from lossdoctor.near import first_line
 from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
@@ -25,7 +27,7 @@ def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
     from lossdoctor import _keras
 
     graph = {key: value for key, value in archive.config.items() if key != "compile_config"}
-    refused = _refused(graph, objects, unsafe)
+    refused = _refused(graph, objects, unsafe, archive.path)
     if refused:
         raise CaseError(f"{archive.path}: {refused}")
     if attempts(graph) > MOST_ATTEMPTS:
@@ -92,16 +94,13 @@ def saved_arguments(
     unknown: list[str] = []
     for name in COMPILE_ARGUMENTS:
         values[name] = None
-        refused = _refused(saved.get(name), objects, unsafe)
+        refused = _refused(saved.get(name), objects, unsafe, archive.path)
         if refused is None:
             try:
                 values[name] = _keras.deserialize_argument(saved.get(name), objects, unsafe)
                 continue
             except Exception as error:  # as above
-                refused = (
-                    f"Keras cannot rebuild it ({_what(error)}); pass the file that defines it with --objects FILE_OR_MODULE "
-                    "(see `lossdoctor rule LD952`)."
-                )
+                refused = f"Keras cannot rebuild it ({_what(error)}); {advice('', archive.path)}."
         if name == "loss" and need_loss:
             raise CaseError(
                 f"{archive.path}: the compiled loss: {refused.rstrip('.')}, or name another loss with --loss."
@@ -119,9 +118,9 @@ def saved_arguments(
     )
 
 
-def _refused(config: Any, objects: Mapping[str, Any], unsafe: bool) -> str | None:
+def _refused(config: Any, objects: Mapping[str, Any], unsafe: bool, path: str) -> str | None:
     """Why this part of a config may not be deserialized, or None: nothing outside Keras and --objects is imported."""
-    return allowed.refused(named_objects(config), objects, unsafe)
+    return allowed.refused(named_objects(config), objects, unsafe, path)
 
 
 def describe(
@@ -326,7 +325,8 @@ def _what(error: BaseException) -> str:
 def _unreadable(path: str, error: BaseException) -> str:
     text = _what(error)
     if "Could not locate" in text or "register" in text:
-        return f"{path}: {text}; pass the file that defines it with --objects FILE_OR_MODULE (see `lossdoctor rule LD952`)."
+        named = re.search(r"'(?:\w+>)?(\w+)'", text)
+        return f"{path}: {text}; {advice(named[1] if named else '', path)}."
     if "lambda" in text.lower():
         return f"{path} holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
     return f"{path} cannot be rebuilt by Keras ({text}); check that it was saved by model.save() of a matching release."

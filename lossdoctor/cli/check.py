@@ -128,8 +128,8 @@ def check(
             raise Stop(exit_code(results, gate))
         asked = gate.cases[0]
         report = examine_quietly(asked, cache=not no_cache)
-        report = gate.settled({asked.name: report})[asked.name]
-        write(report, planned, verbose=verbose, quiet=quiet)
+        report, known = gate.settled({asked.name: report})[asked.name]
+        write(report, planned, known, verbose=verbose, quiet=quiet)
         if patch is not None:
             _write_patch(asked, patch)
         if gate.fails(report):

@@ -14,7 +14,7 @@ from lossdoctor.near import did_you_mean
 if TYPE_CHECKING:
     from lossdoctor.baseline import Entry
     from lossdoctor.request import CheckCase
-    from lossdoctor.types import ReportData
+    from lossdoctor.types import Finding, ReportData
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Gate:
 
         return self.fail_on != "never" and any(at_least(f.severity, self.fail_on) for f in report.findings)
 
-    def settled(self, found: Mapping[str, ReportData]) -> dict[str, ReportData]:
-        """The reports (by case name) without what the baseline knows; stale entries are told on stderr.
+    def settled(self, found: Mapping[str, ReportData]) -> dict[str, tuple[ReportData, tuple[Finding, ...]]]:
+        """The reports (by case name) without what the baseline knows, and that; stale entries are told on stderr.
 
         Writes the new baseline first where one was asked for.
         """
         if self.write_baseline is None and self.baseline is None:
-            return dict(found)
+            return {name: (report, ()) for name, report in found.items()}
         from lossdoctor import baseline
 
         known = self.known
@@ -49,7 +49,10 @@ class Gate:
             known = baseline.read(self.write_baseline)
         elif old := self.stale(found):
             print(f"lossdoctor: {baseline.stale_sentence(old, str(self.baseline))}", file=sys.stderr)
-        return {name: baseline.without(report, name, known) for name, report in found.items()}
+        return {
+            name: (baseline.without(report, name, known), baseline.known_of(report, name, known))
+            for name, report in found.items()
+        }
 
     def stale(self, found: Mapping[str, ReportData]) -> list[Entry]:
         """The baseline's entries that no longer occur."""
@@ -87,6 +90,8 @@ def make_gate(
         raise Stop(UNREADABLE, "--case names cases of the settings; leave out the model, or leave out --case.")
     found = read_settings(None if config is None else str(config))
     given = {key: _plain(value) for key, value in general.items() if value is not None}
+    if "select" in given or "ignore" in given:
+        _check_codes(given.get("select", ()), given.get("ignore", ()))
     shared = replace(found.general, **given)
     flags = {key: value for key, value in options.items() if value not in (None, False)}
     if model is not None:
@@ -104,6 +109,14 @@ def make_gate(
     from lossdoctor import baseline
 
     return replace(gate, baseline=shared.baseline, known=baseline.read(shared.baseline))
+
+
+def _check_codes(select: Sequence[str], ignore: Sequence[str]) -> None:
+    """Raises `CaseError` for a code that no rule has, before any model is read."""
+    from lossdoctor.rules import RULES
+    from lossdoctor.rules.selection import choose
+
+    choose(RULES, select, ignore)
 
 
 def _plain(value: Any) -> Any:

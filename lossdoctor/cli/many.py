@@ -6,11 +6,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lossdoctor.cli.boundary import BUG, FOUND, OK, UNREADABLE, Stop
+from lossdoctor.cli.boundary import BUG, FOUND, OK, UNREADABLE
+from lossdoctor.report.row import Row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _WORDS = 9
-
-
-@dataclass(frozen=True)
-class Row:
-    """One case as it is told: its report without what the baseline knows (`known` findings), or why there is none."""
-
-    name: str
-    report: ReportData | None = None
-    known: int = 0
-    error: str | None = None
-    bug: bool = False
 
 
 def examine_all(gate: Gate, *, jobs: int, cache: bool) -> list[Row]:
@@ -51,7 +40,7 @@ def examine_all(gate: Gate, *, jobs: int, cache: bool) -> list[Row]:
     found = {**kept, **{r.name: r.report.data for r in results if r.report is not None}}
     settled = gate.settled({case.name: found[case.name] for case in gate.cases if case.name in found})
     failed = {r.name: Row(r.name, error=r.error, bug=r.bug) for r in results if r.report is None}
-    told = {name: Row(name, left, len(found[name].findings) - len(left.findings)) for name, left in settled.items()}
+    told = {name: Row(name, left, known) for name, (left, known) in settled.items()}
     return [told.get(case.name) or failed[case.name] for case in gate.cases]
 
 
@@ -95,24 +84,19 @@ def exit_code(rows: Sequence[Row], gate: Gate) -> int:
 def write_all(
     rows: Sequence[Row], gate: Gate, planned: Sequence[tuple[Format, Path | None]], *, verbose: bool, quiet: bool
 ) -> None:
-    """Write the results. Raises `Stop` for a format that takes one case, `CaseError` for a file that cannot be written."""
+    """Write the results. Raises `CaseError` for a file that cannot be written."""
     import typer
     from rich.console import Console
 
     from lossdoctor.files import write_text
     from lossdoctor.report import together
 
-    for format, _ in planned:
-        if format not in ("text", "json", *together.FORMATS):
-            raise Stop(
-                UNREADABLE, f"--format {format} takes one case; name its model and batch, or take another format."
-            )
     for format, output in planned:
         if format == "text" and output is None:
             render(rows, gate, Console(highlight=False), verbose=verbose, quiet=quiet)
             continue
         if format in together.FORMATS:
-            text = together.render(format.value, [(row.name, row.report, row.error) for row in rows])
+            text = together.render(format.value, rows)
         else:
             text = to_json(rows, gate) if format == "json" else _as_text(rows, gate, verbose=verbose, quiet=quiet)
         if output is None:
@@ -155,7 +139,7 @@ def summary(rows: Sequence[Row], gate: Gate) -> dict[str, Any]:
         "failing": sum(gate.fails(report) for report in found.values()),
         "unreadable": len(rows) - len(found),
         **{severity: sum(c[severity] for c in counts) for severity in ("error", "warning", "info")},
-        "in_baseline": sum(row.known for row in rows),
+        "in_baseline": sum(len(row.known) for row in rows),
     }
 
 
@@ -197,7 +181,8 @@ def _cells(row: Row) -> list[str]:
         return [row.name, "bug" if row.bug else "unreadable", "", "", _first_words(row.error or "")]
     counts, findings = row.report.summary, row.report.findings
     first = f"{findings[0].code} {_first_words(findings[0].message)}" if findings else ""
-    return [row.name, row.report.verdict, str(counts["error"]), str(counts["warning"]), first]
+    verdict = f"known ({len(row.known)})" if row.known and not findings else row.report.verdict
+    return [row.name, verdict, str(counts["error"]), str(counts["warning"]), first]
 
 
 def _first_words(text: str) -> str:

@@ -14,7 +14,7 @@ from lossdoctor.cli.boundary import UNREADABLE, Stop
 from lossdoctor.report.formats import Format
 
 if TYPE_CHECKING:
-    from lossdoctor.types import ReportData
+    from lossdoctor.types import Finding, ReportData
 
 _ORDER = "lossdoctor.order"
 
@@ -85,12 +85,23 @@ def _follows(order: Sequence[str]) -> set[tuple[int, int]]:
     return found
 
 
-def write(report: ReportData, planned: Sequence[tuple[Format, Path | None]], *, verbose: bool, quiet: bool) -> None:
-    """Render everything, then write the files, then print what goes to stdout."""
+def write(
+    report: ReportData,
+    planned: Sequence[tuple[Format, Path | None]],
+    known: Sequence[Finding] = (),
+    *,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Render everything, then write the files, then print what goes to stdout. `known`: what the baseline left out."""
     from lossdoctor.files import write_text
 
     texts = [
-        (format, path, "" if format is Format.text and path is None else _document(report, format, verbose, quiet))
+        (
+            format,
+            path,
+            "" if format is Format.text and path is None else _document(report, format, known, verbose, quiet),
+        )
         for format, path in planned
     ]
     for _, path, text in texts:
@@ -103,14 +114,14 @@ def write(report: ReportData, planned: Sequence[tuple[Format, Path | None]], *, 
             typer.echo(text.encode("utf-8"), nl=False)  # a document is UTF-8, whatever the terminal's encoding
 
 
-def _document(report: ReportData, format: Format, verbose: bool, quiet: bool) -> str:
+def _document(report: ReportData, format: Format, known: Sequence[Finding], verbose: bool, quiet: bool) -> str:
     if format is Format.text:
         from lossdoctor.report import text
 
         return text.as_text(report, verbose=verbose, quiet=quiet)
     from lossdoctor.report.formats import render
 
-    return render(report, format)
+    return render(report, format, known)
 
 
 def _print(report: ReportData, verbose: bool, quiet: bool) -> None:

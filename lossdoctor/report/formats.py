@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from importlib import import_module
 
-from lossdoctor.types import ReportData
+from lossdoctor.types import Finding, ReportData
 
 
 class Format(StrEnum):
@@ -20,11 +21,18 @@ class Format(StrEnum):
     html = "html"
 
 
-def render(report: ReportData, format: Format) -> str:
-    """The whole document as text that UTF-8 can hold, a newline at its end."""
+def render(report: ReportData, format: Format, known: Sequence[Finding] = ()) -> str:
+    """The whole document as text that UTF-8 can hold, a newline at its end.
+
+    `known` are the findings that a baseline left out of the report; JUnit lists them as skipped, the others have its note.
+    """
     if format is Format.text:
         from lossdoctor.report import text
 
         return text.as_text(report)
+    if format is Format.junit:
+        from lossdoctor.report import junit
+
+        return junit.render(report, known)
     document: str = import_module(f"lossdoctor.report.{format.value}").render(report)
     return document

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor.report import words
 from lossdoctor.report.drawing import draw, wrong_parts
-from lossdoctor.report.printable import printable
+from lossdoctor.report.printable import one_line, printable
+from lossdoctor.report.row import Row
 from lossdoctor.types import ReportData
 
 if TYPE_CHECKING:
@@ -19,20 +21,32 @@ if TYPE_CHECKING:
 
 def render(report: ReportData) -> str:
     """The page: the drawing, the table that says the same, the findings. No network, no other file."""
-    report = printable(report)
+    return _page("page.html.j2", **_drawn(report))
+
+
+def render_all(cases: Sequence[Row]) -> str:
+    """One page of several cases, a table of them first."""
+    told = [
+        {
+            "name": one_line(case.name),
+            "error": one_line(case.error or ""),
+            "known": len(case.known),
+            **({"report": None} if case.report is None else _drawn(case.report)),
+        }
+        for case in cases
+    ]
+    return _page("cases.html.j2", cases=told, words=words)
+
+
+def _page(template: str, **said: Any) -> str:
     style, script = _file("page.css"), _file("page.js")
-    return (
-        _templates()
-        .get_template("page.html.j2")
-        .render(
-            **_said(report),
-            drawing=draw(report),
-            style=style,
-            script=script,
-            style_hash=_hash(style),
-            script_hash=_hash(script),
-        )
-    )
+    files = {"style": style, "script": script, "style_hash": _hash(style), "script_hash": _hash(script)}
+    return _templates().get_template(template).render(**said, **files)
+
+
+def _drawn(report: ReportData) -> dict[str, Any]:
+    report = printable(report)
+    return {**_said(report), "drawing": draw(report)}
 
 
 def fragment(report: ReportData) -> str:
@@ -49,7 +63,7 @@ def _said(report: ReportData) -> dict[str, Any]:
 def _templates() -> Environment:
     from jinja2 import DictLoader, Environment, StrictUndefined
 
-    names = ("page.html.j2", "fragment.html.j2", "parts.html.j2")
+    names = ("page.html.j2", "cases.html.j2", "examined.html.j2", "fragment.html.j2", "parts.html.j2")
     return Environment(
         loader=DictLoader({name: _file(name) for name in names}),
         autoescape=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lossdoctor.report import words
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from junitparser import TestCase
 
 
-def render(report: ReportData) -> str:
-    """One suite: the findings first, then the rules that found nothing, then those that could not run."""
+def render(report: ReportData, known: Sequence[Finding] = ()) -> str:
+    """One suite: the findings first, then those that the baseline knows, the rules that found nothing, those that could not run."""
     from xml.etree import ElementTree
 
     from junitparser import JUnitXml, TestSuite
@@ -24,7 +24,7 @@ def render(report: ReportData) -> str:
     suite = TestSuite("lossdoctor")
     for key, value in _properties(report):
         suite.add_property(key, value)
-    suite.add_testcases(list(_cases(report)))
+    suite.add_testcases(list(_cases(report, known)))
     document = JUnitXml("lossdoctor")
     document.add_testsuite(suite)
     root = ElementTree.fromstring(document.tostring())  # type: ignore[no-untyped-call]
@@ -41,7 +41,7 @@ def _properties(report: ReportData) -> Iterator[tuple[str, str]]:
         yield f"pair {i}", ", ".join(f"{c} {v}" for c, v in zip(words.COLUMNS, words.cells(pair), strict=True) if v)
 
 
-def _cases(report: ReportData) -> Iterator[TestCase]:
+def _cases(report: ReportData, known: Sequence[Finding]) -> Iterator[TestCase]:
     from junitparser import Failure, Skipped, TestCase
 
     from lossdoctor.rules import RULES
@@ -49,8 +49,7 @@ def _cases(report: ReportData) -> Iterator[TestCase]:
     rules = {rule.code: rule for rule in RULES}
     file = one_line(file_of(report.model_source))
     for finding in report.findings:
-        place = f" at {', '.join(finding.where)}" if finding.where else ""
-        case = TestCase(one_line(f"{finding.code} {finding.name}{place}"), f"{file}.{finding.category}")
+        case = TestCase(_title(finding), f"{file}.{finding.category}")
         if finding.severity == "error":
             failure = Failure(one_line(finding.message), finding.impact)
             failure.text = _said(finding)
@@ -58,13 +57,22 @@ def _cases(report: ReportData) -> Iterator[TestCase]:
         else:
             case.system_out = f"{finding.severity}: {_said(finding)}"
         yield case
-    found = {finding.code for finding in report.findings}
+    for finding in known:
+        case = TestCase(_title(finding), f"{file}.{finding.category}")
+        case.result = [Skipped(one_line(f"known, in the baseline: {finding.message}"))]
+        yield case
+    found = {finding.code for finding in (*report.findings, *known)}
     for code in (*(c for c in report.checks.ran if c not in found), *report.checks.skipped):
         rule = rules.get(code)
         case = TestCase(f"{code} {rule.name}" if rule else code, f"{file}.{rule.category}" if rule else file)
         if code in report.checks.skipped:
             case.result = [Skipped(one_line(report.checks.skipped[code]))]
         yield case
+
+
+def _title(finding: Finding) -> str:
+    place = f" at {', '.join(finding.where)}" if finding.where else ""
+    return one_line(f"{finding.code} {finding.name}{place}")
 
 
 def _said(finding: Finding) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor import trees
+from lossdoctor import releases, trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
@@ -27,6 +27,7 @@ from lossdoctor.types import At, CompileEdit, Finding, NewLoss
 def check(exam: Exam) -> Iterator[Finding]:
     """Losses in the configuration that no counted call belongs to, where fit works."""
     loss = exam.case.compile.loss
+    yield from _nothing_trained(exam)
     if shared.raises(exam) or not exam.fit.calls or trees.is_leaf(loss):
         return
     weightless = exam.case.compile.loss_weights is None
@@ -44,6 +45,31 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence={"loss fit reports": exam.fit.outcome.loss, **{f"{p} value": v for p, v in values.items()}},
             fixes=(_combined(exam, loss),),
         )
+
+
+def _nothing_trained(exam: Exam) -> Iterator[Finding]:
+    """A dict of outputs that Keras looks for under their layers' names."""
+    outputs, names = exam.case.model.outputs, exam.case.model.output_names
+    if not releases.holds("layer-names", exam.case.environment.keras) or not isinstance(outputs, dict) or not names:
+        return
+    left, y = shared.untrained(exam), exam.case.batch.y
+    if not left or set(map(str, outputs)) == set(names) or not (isinstance(y, dict) and set(y) >= set(outputs)):
+        return
+    yield RULE.finding(
+        "error",
+        "silent",
+        f"{shared.listed(left)} {'is' if len(left) == 1 else 'are'} not trained: Keras {exam.case.environment.keras} looks for outputs under "
+        f"their layers' names, {shared.listed([repr(name) for name in names])}, not under their keys.",
+        where=tuple(left),
+        evidence={"output_names": list(names), "loss fit reports": exam.fit.outcome.loss},
+        fixes=(
+            repairs.by_hand(
+                "name the last layers like the keys, or update to Keras 3.5 or later",
+                "model",
+                "layers are named where the model is built",
+            ),
+        ),
+    )
 
 
 def _combined(exam: Exam, loss: object) -> Fix:
@@ -77,7 +103,7 @@ RULE = Rule(
     summary="A loss that is given and does not count.",
     page=__doc__,
     check=check,
-    bad=(Example("two losses for one output", _MODEL + 'model.compile(loss=["mse", "mae"])\n', "error"),),
+    bad=(Example("two losses for one output", _MODEL + 'model.compile(loss=["mse", "mae"])\n', "error", since="3.7"),),
     good=(
         Example(
             "combined in a function",

@@ -185,6 +185,7 @@ RULE = Rule(
         Example(
             "nested like the outputs",
             _MODEL + 'model.compile(loss={"detection": {"bbox": "mse", "confidence": "mae"}, "cls": "mse"})\n',
+            since="3.5",
         ),
     ),
 )

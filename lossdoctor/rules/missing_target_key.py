@@ -12,6 +12,7 @@ Add the target under the output's name, or compile `None` as that output's loss.
 ## Measured
 Keras 3.15.1, TensorFlow. Outputs `{"box", "cls"}`, `loss="mse"`, targets `{"box"}`: raises "The path: ('box',) in the `loss`
 argument, can't be found". `loss={"box": "mse"}`, targets `{"cls": ...}`: silent, box is trained on y['cls'].
+Keras 3.4.1, JAX: silent, the output without a target is not trained.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def check(exam: Exam) -> Iterator[Finding]:
     for path, known, given in key_nodes(exam):
         missing = [name for name in known if name not in given]
         unknown = [key for key in given if key not in known]
+        if path == "y" and isinstance(exam.case.compile.loss, dict) and shared.raises(exam):
+            missing = [name for name in missing if exam.case.compile.loss.get(name) is not None]
         if not missing or unknown:
             continue  # a misspelt key is LD201's
         if shared.raises(exam):
@@ -56,6 +59,21 @@ def _raises(exam: Exam, path: str, missing: list[str], given: list[str]) -> Find
 
 
 def _silent(exam: Exam, path: str, missing: list[str]) -> Iterator[Finding]:
+    left = [output for output in shared.untrained(exam) if shared.last_key(output) in missing or path == "y"]
+    if left:
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"{path} has no target for {shared.listed([repr(m) for m in missing])}; Keras {exam.case.environment.keras} says nothing, and "
+            f"{shared.listed(left)} {'is' if len(left) == 1 else 'are'} not trained.",
+            where=tuple(left),
+            evidence={"missing": missing},
+            fixes=(
+                *_without(exam, missing),
+                repairs.by_hand(f"or add {path}[{missing[0]!r}]", "batch", "its values are not in the batch"),
+            ),
+        )
+        return
     for _, output, target in shared.pairs(exam):
         key = shared.last_key(output)
         if key in missing and target is not None and shared.last_key(target) not in (None, key):
@@ -133,5 +151,7 @@ RULE = Rule(
             "error",
         ),
     ),
-    good=(Example("a target for each loss", _MODEL + 'model.compile(loss={"box": "mse"})\ny = {"box": t}\n'),),
+    good=(
+        Example("a target for each loss", _MODEL + 'model.compile(loss={"box": "mse"})\ny = {"box": t}\n', since="3.6"),
+    ),
 )

@@ -13,7 +13,8 @@ Nest the targets exactly like the outputs.
 ## Measured
 Keras 3.15.1, TensorFlow. A flat dict for nested outputs: its *keys* are packed as if they were targets, and the loss
 raises "Cannot convert 'c' to EagerTensor". A flat list: silently packed in sorted order. Nested lists for nested dicts:
-"y_true and y_pred have different structures".
+"y_true and y_pred have different structures". Keras 3.4.1, 3.5.0 and 3.6.0, JAX: a flat dict and nested lists train only what
+finds a partner, without a word; a dict for a single output is taken as its one target.
 """
 
 from __future__ import annotations
@@ -56,6 +57,16 @@ def check(exam: Exam) -> Iterator[Finding]:
             f"{where}, and fit raises: flat targets do not fit nested outputs.",
             where=(where.split(" ")[0],),
             evidence={"error": shared.error(exam)},
+            fixes=(fix,),
+        )
+    elif left := shared.untrained(exam):
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"{where}; Keras {exam.case.environment.keras} pairs what it can and says nothing: {shared.listed(left)} "
+            f"{'is' if len(left) == 1 else 'are'} not trained.",
+            where=(where.split(" ")[0], *left),
+            evidence={"outputs in no loss call": left},
             fixes=(fix,),
         )
     elif crossed and exam.declared is None:
@@ -156,6 +167,7 @@ RULE = Rule(
             'i = keras.Input((4,))\nmodel = keras.Model(i, layers.Dense(1, name="score")(i))\nmodel.compile(loss="mse")\n'
             'x, y = np.ones((8, 4)), {"score": np.ones((8, 1))}\n',
             "error",
+            since="3.7",
         ),
     ),
     good=(

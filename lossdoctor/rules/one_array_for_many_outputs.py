@@ -7,12 +7,13 @@ Keras does not split the columns of an array over the outputs. It raises, and wh
 happens to equal the number of outputs it takes each *sample* for an output's target.
 
 ## What to do
-Split the array yourself, one target an output.
+Split the array yourself, one target an output. A batch is `(x, y, sample_weight)`: two targets stand in one y, as `(x, [first, second])`.
 
 ## Measured
 Keras 3.15.1, TensorFlow: an `(8, 3)` array for three outputs raises "The path: (0,) in the `loss` argument, can't be
 found ...". A `(3, 1)` array with three samples and three outputs raises in a compiled step, and with `run_eagerly=True`
-trains silently: output k gets sample k. From keras-team/keras#20373.
+trains silently: output k gets sample k. Keras 3.4.1, 3.5.0 and 3.6.0, JAX: silent, the first output (dict keys sorted) gets the whole array and
+the others are not trained. From keras-team/keras#20373.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from lossdoctor import trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import ArrayRef, Finding
+from lossdoctor.types import ArrayRef, BatchEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -32,7 +33,8 @@ def check(exam: Exam) -> Iterator[Finding]:
     many = shared.count(outputs)
     if many < 2 or not isinstance(y, ArrayRef):
         return
-    if exam.fit.outcome.status == "ok" and any(t == "y" for c in exam.run.calls for t in c.targets):
+    left = shared.untrained(exam)
+    if exam.fit.outcome.status == "ok" and any(t == "y" for c in exam.run.calls for t in c.targets) and not left:
         return  # a loss on the whole tree took the one array
     if exam.fit.outcome.status == "skipped":
         return
@@ -47,6 +49,12 @@ def check(exam: Exam) -> Iterator[Finding]:
         fixes = (repairs.statement("split the columns, one output after the other", _split(exam), "review"), *fixes)
     elif shape and shape[0] == many != exam.case.rows and flat:
         fixes = (repairs.statement("each row is the target of one output", _rows(exam), "review"), *fixes)
+    weight = exam.case.batch.sample_weight
+    third = ""
+    if many == 2 and isinstance(weight, ArrayRef):
+        third = f" The third part of the batch, {tuple(weight.shape)}, is read as sample_weight, not as a target."
+        evidence["sample_weight shape"] = list(weight.shape)
+        fixes = (_third(exam), *fixes)
     if shared.raises(exam):
         evidence["error"] = shared.error(exam)
         tail = (
@@ -54,14 +62,32 @@ def check(exam: Exam) -> Iterator[Finding]:
             if exam.train_on_batch.outcome.status == "ok"
             else ""
         )
-        message = f"y is one {shape} array, but the model has {many} outputs, and fit raises{tail}."
+        message = f"y is one {shape} array, but the model has {many} outputs, and fit raises{tail}.{third}"
         yield RULE.finding("error", "raises", message, where=("y",), evidence=evidence, fixes=fixes)
     else:
+        trained = [output for _, output, target in shared.pairs(exam) if target == "y"]
         message = (
-            f"y is one {shape} array, but the model has {many} outputs: Keras takes each of its {shape[0]} rows, "
-            "a sample, for the target of one output."
+            f"y is one {shape} array, but the model has {many} outputs: Keras {exam.case.environment.keras} says nothing, trains "
+            f"{shared.listed(trained) if trained else 'none of them'} on it, and leaves out {shared.listed(left)}.{third}"
+            if left
+            else f"y is one {shape} array, but the model has {many} outputs: Keras takes each of its {shape[0]} rows, "
+            f"a sample, for the target of one output.{third}"
         )
         yield RULE.finding("error", "silent", message, where=("y",), evidence=evidence, fixes=fixes)
+
+
+def _third(exam: Exam) -> Fix:
+    """What stands where Keras looks for weights, as the second target."""
+    parts = dict(
+        zip(
+            (path for path, _ in trees.declared_leaves("y_pred", exam.case.model.outputs)),
+            ("y", "sample_weight"),
+            strict=True,
+        )
+    )
+    code = f"y = {shared.tree_code(exam.case.model.outputs, parts.__getitem__)}\nsample_weight = None"
+    title = "if it is the second target: put both in y, a batch is (x, y, sample_weight)"
+    return Fix(title, "batch", "review", code=code, edits=tuple(BatchEdit(line) for line in code.splitlines()))
 
 
 def _split(exam: Exam) -> str:
@@ -105,6 +131,14 @@ RULE = Rule(
             "run eagerly, with as many samples as outputs: silently one sample an output",
             _MODEL.replace('"mse"', '"mse", run_eagerly=True')
             + "x = np.ones((3, 4))\ny = np.arange(3.0).reshape(3, 1)\n",
+            "error",
+        ),
+        Example(
+            "(x, first, second): the second is read as weights",
+            "i = keras.Input((4,))\n"
+            "model = keras.Model(i, [layers.Dense(1)(i), layers.Dense(1)(i)])\n"
+            'model.compile(loss="mse")\n'
+            "x, y, sample_weight = np.ones((8, 4)), np.arange(8.0)[:, None], np.ones((8, 1))\n",
             "error",
         ),
     ),

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lossdoctor import trees
+from lossdoctor import releases, trees
 from lossdoctor.exam.declared import by_output
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
@@ -29,6 +29,9 @@ from lossdoctor.types import Finding
 def check(exam: Exam) -> Iterator[Finding]:
     """Outputs in no loss call, where fit works and the losses are configured per output."""
     loss = exam.case.compile.loss
+    if shared.raised_in_dispatch(exam):
+        yield from _raises(exam)
+        return
     if shared.raises(exam) or not exam.fit.calls or trees.is_leaf(loss) or _short_list(exam):
         return
     met = {output for _, output, _ in shared.pairs(exam)}
@@ -59,6 +62,25 @@ def check(exam: Exam) -> Iterator[Finding]:
             if path not in declined
             else (),
         )
+
+
+def _raises(exam: Exam) -> Iterator[Finding]:
+    """The one release that refuses a dict of losses with fewer keys than the outputs."""
+    loss, outputs, keras = exam.case.compile.loss, exam.case.model.outputs, exam.case.environment.keras
+    if not isinstance(loss, dict) or not isinstance(outputs, dict) or not set(loss) < set(outputs):
+        return
+    if not releases.holds("partial-losses-raise", keras) or "KeyError" not in shared.error(exam):
+        return
+    left = [str(key) for key in outputs if key not in loss]
+    tree = {**repairs.present(exam, "loss"), **dict.fromkeys(left)}
+    yield RULE.finding(
+        "error",
+        "raises",
+        f"loss leaves out {shared.listed([repr(key) for key in left])}, and fit raises: Keras {keras} wants an entry for every output.",
+        where=tuple(f"y_pred[{key!r}]" for key in left),
+        evidence={"error": shared.error(exam)},
+        fixes=(repairs.compile_argument("declare that it has none", "loss", tree),),
+    )
 
 
 def _declared(exam: Exam, path: str, key: str | None) -> tuple[Fix, ...]:
@@ -100,9 +122,12 @@ RULE = Rule(
     check=check,
     bad=(
         Example(
-            "a target, but no loss", _MODEL + 'model.compile(loss={"a": "mse"})\ny = {"a": a, "b": b}\n', "warning"
+            "a target, but no loss",
+            _MODEL + 'model.compile(loss={"a": "mse"})\ny = {"a": a, "b": b}\n',
+            "warning",
+            since="3.6",
         ),
-        Example("no target either", _MODEL + 'model.compile(loss={"a": "mse"})\ny = {"a": a}\n', "info"),
+        Example("no target either", _MODEL + 'model.compile(loss={"a": "mse"})\ny = {"a": a}\n', "info", since="3.6"),
     ),
     good=(
         Example("a loss for each", _MODEL + 'model.compile(loss={"a": "mse", "b": "mae"})\ny = {"a": a, "b": b}\n'),

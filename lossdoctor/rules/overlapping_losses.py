@@ -65,7 +65,8 @@ RULE = Rule(
             "both levels",
             _MODEL + 'model.compile(loss={"detection": [whole, {"bbox": "mse", "confidence": "mae"}]})\n',
             "info",
+            since="3.7",
         ),
     ),
-    good=(Example("the subtree only", _MODEL + 'model.compile(loss={"detection": whole})\n'),),
+    good=(Example("the subtree only", _MODEL + 'model.compile(loss={"detection": whole})\n', since="3.7"),),
 )

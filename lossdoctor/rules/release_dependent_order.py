@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor import releases
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
@@ -36,7 +37,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     yield RULE.finding(
         "info",
         "note",
-        "y is a dict and the outputs are a list: this Keras pairs them by output name, but Keras 3.5 and 3.6 pair them in "
+        f"y is a dict and the outputs are a list: this Keras pairs them by output name, but {_span('dict-targets-sorted')} pair them in "
         "sorted-key order.",
         where=("y",),
         evidence={"output names": list(names), "installed Keras": exam.case.environment.keras},
@@ -46,6 +47,11 @@ def check(exam: Exam) -> Iterator[Finding]:
             ),
         ),
     )
+
+
+def _span(id: str) -> str:
+    fact = releases.BY_ID[id]
+    return f"Keras {fact.first} and {fact.last}"
 
 
 def _targets(exam: Exam, count: int) -> list[str | None]:

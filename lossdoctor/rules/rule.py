@@ -16,6 +16,8 @@ HEADINGS = ("## What it sees", "## Why it matters", "## What to do", "## Measure
 class Example:
     """A few lines of Keras that define `model`, `x`, `y` (and `sample_weight` where there is one).
 
+    `since` is the first Keras release on which it is told so (on which a good one trains).
+
     `severity` is what a bad example must be told, "" for a good one (which may carry no error and no
     warning of any rule). The test harness runs it, and the rule's page prints it.
     """
@@ -23,6 +25,7 @@ class Example:
     title: str
     code: str
     severity: str = ""
+    since: str = "3.4"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from lossdoctor import trees
+from lossdoctor import releases, trees
+from lossdoctor.exam.declared import by_output, tie
 from lossdoctor.facts import Activation, Exam, LossCall, Values
 from lossdoctor.types import ArrayRef, Spec, Tree
 
@@ -41,6 +42,32 @@ def raised_on_strings(exam: Exam) -> bool:
 def close(a: float, b: float) -> bool:
     """True where two measured values agree to one in a thousand, or both are NaN."""
     return (a != a and b != b) or abs(a - b) <= 1e-3 * max(abs(a), abs(b), 1e-3)
+
+
+def untrained(exam: Exam) -> list[str]:
+    """Outputs, in the order written, that have a loss and reach no loss call although fit works.
+
+    Keras 3.4 to 3.6 pair flat lists and leave out, without a word, whatever has no partner.
+    """
+    loss, outputs = exam.case.compile.loss, exam.case.model.outputs
+    if exam.fit.outcome.status != "ok" or loss is None or exam.case.batch.y is None:
+        return []
+    if not releases.holds("left-out", exam.case.environment.keras):
+        return []
+    lossless = {path for path, leaf in _losses(exam).items() if leaf is None}
+    if not trees.is_leaf(loss) and isinstance(outputs, dict) and isinstance(loss, dict):
+        lossless |= {f"y_pred[{key!r}]" for key in outputs if key not in loss}
+    met = {output for call in exam.fit.calls for output in call.outputs if output is not None}
+    seen = any(output is not None for call in exam.fit.calls for output in call.outputs)
+    if exam.fit.calls and not seen:
+        return []  # the calls cannot be told apart
+    return [path for path in output_paths(exam) if path not in met and path not in lossless]
+
+
+def _losses(exam: Exam) -> dict[str, Any]:
+    """{output path: its loss} where losses are given for each output."""
+    loss, outputs = exam.case.compile.loss, exam.case.model.outputs
+    return {} if trees.is_leaf(loss) else by_output(outputs, tie(outputs, loss, exam.case.model.output_names))
 
 
 def span(found: Values) -> tuple[float, float] | None:

@@ -57,7 +57,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence={"error": shared.error(exam), "loss paired as declared": declared.run.outcome.loss},
             fixes=(fix,),
         )
-    elif not crossed and isinstance(exam.case.model.outputs, dict) and not shared.raises(exam):
+    elif not crossed and isinstance(exam.case.model.outputs, dict) and not shared.raises(exam) and exam.run.calls:
         yield RULE.finding(
             "info",
             "note",

@@ -11,7 +11,7 @@ Give one target for each output; for an output that nothing should train, compil
 
 ## Measured
 Keras 3.15.1, TensorFlow: two targets for three outputs raise in `fit` and `train_on_batch`. With
-`loss=["mse", None]` one target is enough, or two.
+`loss=["mse", None]` one target is enough, or two. Keras 3.4.1, 3.5.0 and 3.6.0, JAX: silent, what has no partner is left out.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ from lossdoctor.types import BatchEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
-    """Positional targets whose number does not fit, where fit raises in dispatch."""
+    """Positional targets whose number does not fit, where fit raises in dispatch or leaves some out."""
     outputs, y = exam.case.model.outputs, exam.case.batch.y
-    if trees.is_leaf(y) or isinstance(y, dict) or not shared.raised_in_dispatch(exam):
+    if trees.is_leaf(y) or isinstance(y, dict):
         return
     expected, given = shared.count(outputs), shared.count(y)
-    if expected == given or exam.fit.stage != "dispatch":
+    if expected == given:
+        return
+    if exam.fit.outcome.status == "ok":
+        yield from _left_out(exam, expected, given)
+        return
+    if not shared.raised_in_dispatch(exam) or exam.fit.stage != "dispatch":
         return
     paths = shared.output_paths(exam)
     missing = paths[given:] if given < expected else []
@@ -49,8 +54,31 @@ def check(exam: Exam) -> Iterator[Finding]:
     )
 
 
+def _left_out(exam: Exam, expected: int, given: int) -> Iterator[Finding]:
+    """What Keras 3.4 to 3.6 leave out where they do not raise."""
+    used = {target for _, _, target in shared.pairs(exam)}
+    outputs = shared.untrained(exam) if given < expected else []
+    left = outputs or ([path for path in trees.paths("y", exam.case.batch.y) if path not in used] if used else [])
+    if not left or (given < expected) != bool(outputs):
+        return
+    then = "not trained" if outputs else "not used"
+    yield RULE.finding(
+        "error",
+        "silent",
+        f"y holds {given} target{'s' * (given != 1)} for {expected} output{'s' * (expected != 1)}; Keras {exam.case.environment.keras} says "
+        f"nothing: {shared.listed(left)} {'is' if len(left) == 1 else 'are'} {then}.",
+        where=("y", *left),
+        evidence={"targets": given, "outputs": expected, then: left},
+        fixes=(
+            *(_none(exam, outputs) if outputs else (_fewer(exam, expected),)),
+            repairs.by_hand("or give one target for each output", "batch", "their values are not in the batch"),
+        ),
+    )
+
+
 def _fewer(exam: Exam, expected: int) -> Fix:
-    return repairs.statement("leave the last ones out", f"y = y[:{expected}]", "review")
+    code = f"y = y[:{expected}]" if not trees.is_leaf(exam.case.model.outputs) else "y = y[0]"
+    return repairs.statement("leave the last ones out", code, "review")
 
 
 def _none(exam: Exam, missing: list[str]) -> tuple[Fix, ...]:

@@ -37,7 +37,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         if kind in "OUSVMm":
             if shared.raises(exam) or exam.fit.outcome.status == "skipped":
                 yield _text(exam, found)
-        elif kind == "c" and not shared.raises(exam):
+        elif kind == "c" and (not shared.raises(exam) or "complex" in shared.error(exam)):
             yield _complex(exam, found)
         elif (kind in "iu" or found.dtype == "float64") and not shared.raises(exam):
             yield from _inexact(exam, found)
@@ -72,12 +72,17 @@ def _text(exam: Exam, found: Values) -> Finding:
 
 
 def _complex(exam: Exam, found: Values) -> Finding:
+    raised = shared.raises(exam)
     return RULE.finding(
         "error",
-        "silent",
-        f"{found.path} is complex: Keras trains on the real part alone.",
+        "raises" if raised else "silent",
+        f"{found.path} is complex: {'fit raises' if raised else 'Keras trains on the real part alone'}.",
         where=(found.path,),
-        evidence={"dtype": found.dtype, "shape": list(found.data.shape)},
+        evidence={
+            "dtype": found.dtype,
+            "shape": list(found.data.shape),
+            **({"error": shared.error(exam)} if raised else {}),
+        },
         fixes=(
             repairs.on_leaf("if the real part is meant: say so", exam, found.path, f"{found.path}.real", "review"),
             repairs.by_hand(

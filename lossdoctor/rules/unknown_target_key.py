@@ -13,7 +13,7 @@ Rename the key to the output's name, or drop the entry.
 ## Measured
 Keras 3.15.1, TensorFlow. Outputs `{"box", "cls"}`, targets `{"bbox", "cls"}`: the loss is handed the *string* "bbox" and
 raises "Cannot convert 'bbox' to EagerTensor". An extra key: "y_true and y_pred have different structures". With
-`loss={"box": "mse"}` and targets `{"bbox": ...}`: silent, paired by position.
+`loss={"box": "mse"}` and targets `{"bbox": ...}`: silent, paired by position. Keras 3.4.1, JAX: targets with unknown keys are left out without a word.
 """
 
 from __future__ import annotations
@@ -81,6 +81,14 @@ def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], free: list[s
             yield RULE.finding("error", "raises", message, where=(here,), evidence=evidence, fixes=fixes)
         return
     met = [output for _, output, target in shared.pairs(exam) if target == here]
+    left = shared.untrained(exam)
+    if left and not met:
+        message = (
+            f"{here} names no output of the model{hint or ';'} Keras {exam.case.environment.keras} leaves it out, and "
+            f"{shared.listed(left)} {'is' if len(left) == 1 else 'are'} not trained."
+        )
+        yield RULE.finding("error", "silent", message, where=(here, *left), evidence=evidence, fixes=fixes)
+        return
     if not met:
         return
     if meant and shared.last_key(met[0]) == meant[0]:
@@ -141,7 +149,7 @@ RULE = Rule(
             "the outputs' own names",
             _MODEL + 'model.compile(loss="mse")\ny = {"box": t, "cls": 2 * t, "mask": 3 * t}\n',
         ),
-        Example("partial losses, matching targets", _MODEL + _TWO + 'y = {"box": t, "mask": 3 * t}\n'),
+        Example("partial losses, matching targets", _MODEL + _TWO + 'y = {"box": t, "mask": 3 * t}\n', since="3.6"),
     ),
 )
 

@@ -80,7 +80,10 @@ RULE = Rule(
     check=check,
     bad=(
         Example(
-            "two weights for one shared loss", _MODEL + 'model.compile(loss="mse", loss_weights=[1.0, 2.0])\n', "error"
+            "two weights for one shared loss",
+            _MODEL + 'model.compile(loss="mse", loss_weights=[1.0, 2.0])\n',
+            "error",
+            since="3.7",
         ),
         Example(
             "three weights for two losses",

@@ -145,16 +145,19 @@ RULE = Rule(
             "a dict of weights for a list of losses",
             _LIST + 'model.compile(loss=["mse", "mse"], loss_weights={"z": 100.0, "a": 1.0})\n',
             "error",
+            since="3.5",
         ),
         Example(
             "a list of weights for a dict of losses",
             _DICT + 'model.compile(loss={"z": "mse", "a": "mse"}, loss_weights=[100.0, 1.0])\n',
             "error",
+            since="3.5",
         ),
         Example(
             "a misspelt key",
             _DICT + 'model.compile(loss={"z": "mse", "a": "mse"}, loss_weights={"zz": 100.0, "a": 1.0})\n',
             "warning",
+            since="3.5",
         ),
     ),
     good=(

@@ -230,6 +230,7 @@ RULE = Rule(
             + 'model = keras.Model(i, {"detection": {"bbox": bbox, "cls": classification}})\n'
             'model.compile(loss={"detection": detection})\n'
             'y = {"detection": {"bbox": boxes, "cls": classes}}\n',
+            since="3.7",
         ),
         Example("a loss for each output", _MODEL + _LISTS.replace("{loss}", '["mse", "categorical_crossentropy"]')),
         Example(

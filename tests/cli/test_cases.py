@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -158,6 +159,9 @@ def test_baselines(repository: Path, capfd: Any) -> None:
     code, out, err = call(capfd, "check", "--format", "json")
     document = json.loads(out)
     assert (code, err, document["summary"]["in_baseline"]) == (0, "", 2)
+    table, suites = call(capfd, "check")[1], call(capfd, "check", "--format", "junit")[1]
+    assert table.count("known (1)") == 2 and "clean" in table
+    assert suites.count('<skipped message="known, in the baseline: ') == 2 and 'failures="0"' in suites
     assert any("1 finding is in the baseline: LD203" in n for n in document["cases"][1]["report"]["checks"]["notes"])
     # Mended: its entry is stale, and told so.
     shutil.copy(NAMED, repository / "positional.npz")
@@ -236,5 +240,8 @@ def test_all_cases_in_the_formats_of_ci(repository: Path, capfd: Any) -> None:
     assert [(s.get("name"), s.get("errors")) for s in suites] == [("good", "0"), ("swapped", "1"), ("mae", "1")]
     assert files["markdown"].read_text(encoding="utf-8").count("\n# ") == 2
     assert sum(line.startswith("::error ") for line in out.splitlines()) == 2
-    code, out, err = call(capfd, "check", "--format", "html")
-    assert (code, out) == (2, "") and "takes one case" in err
+    _, page, _ = call(capfd, "check", "--format", "html")
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids)) > 10, "every id once, or the page's links go astray"
+    assert {link[1:] for link in re.findall(r'href="(#[^"]*)"', page)} <= set(ids)
+    assert page.count("Could not be read") == 2 and page.count("<h1>") == 1

@@ -63,9 +63,7 @@ def test_a_signal_ends_the_run_and_leaves_nothing(tmp_path: Path, moment: str) -
     (tmp_path / "r.json").write_text("the old report")
     case = sound(tmp_path)
     before = snapshot(tmp_path)
-    run = start(
-        tmp_path, str(kind), str(count), name, "check", *case, "--format", "json", "--output", "r.json"
-    )
+    run = start(tmp_path, str(kind), str(count), name, "check", *case, "--format", "json", "--output", "r.json")
     out, err = run.communicate(timeout=100)
     assert run.returncode == CODES[kind], (err, out)
     assert "Traceback" not in err and out == ""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,43 @@ def test_it_is_quick(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "@ []", done.stderr
     assert (tmp_path / SETTINGS).exists()
+
+
+LOSSES = """\
+from keras import losses, ops
+
+raise SystemExit("init and check read this file, and do not run it")
+
+
+class Squared(losses.Loss):
+    def call(self, y_true, y_pred):
+        return ops.mean(ops.square(y_true - y_pred), axis=-1)
+"""
+
+
+def test_custom_losses_beside_the_model_are_named(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """init imports what the models need, and check without it names the file; neither runs it unasked."""
+    import keras
+    import numpy as np
+
+    import lossdoctor
+
+    module = types.ModuleType("losses_of_init")
+    exec(LOSSES.replace("raise", "#"), vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    module.Squared.__module__ = module.__name__
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(loss=module.Squared())
+    model.save(tmp_path / "model.keras")
+    lossdoctor.save_batch(tmp_path / "model.npz", np.ones((8, 4)), np.ones((8, 1)))
+    (tmp_path / "others.py").write_text("Squared = 2  # no class of that name\n")
+    (tmp_path / "losses.py").write_text(LOSSES)
+    assert "it imports losses.py for your own classes" in call(capfd, "init", "--dir", str(tmp_path))[1]
+    assert tomllib.loads((tmp_path / SETTINGS).read_text(encoding="utf-8"))["objects"] == ["losses.py"]
+    (tmp_path / SETTINGS).unlink()
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(capfd, "check", "model.keras", "model.npz")
+    assert code == 2 and "losses.py defines it: pass --objects losses.py, if you trust it" in err
+    (tmp_path / "losses.py").write_text(LOSSES.replace("raise", "#"))
+    assert call(capfd, "check", "model.keras", "model.npz", "--objects", "losses.py")[0] == 0

@@ -6,11 +6,13 @@ import importlib.util
 import itertools
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import keras
 import pytest
 
 import lossdoctor
+from lossdoctor import releases
 from lossdoctor.rules import RULES, Example, Rule
 from tests.agree import agree_with_keras
 
@@ -54,22 +56,44 @@ def check_saved(module: ModuleType, batch: tuple[object, ...], folder: Path) -> 
     return lossdoctor.Report(run(str(folder / "model.keras"), str(folder / "batch.npz"), unsafe=unsafe))
 
 
+def is_elsewhere(example: Example, module: ModuleType, report: lossdoctor.Report) -> bool:
+    """True where the installed Keras treats the example otherwise than the rule's page says; what it does is told all the same."""
+    if not releases.since(keras.__version__, example.since):
+        return True
+    if not has_foreign_keys(module.model):
+        return False
+    # Keras 3.4 trains a dict of outputs by its layers' names: nothing is trained, or fit raises. It is never clean.
+    assert [f for f in report.findings if f.severity == "error"] or report.data.outcomes["fit"].status == "skipped"
+    return True
+
+
+def has_foreign_keys(model: Any) -> bool:
+    """True where the outputs are a dict whose keys are not its layers' names, and the installed Keras goes by those."""
+    outputs = model.output if hasattr(model, "_inputs_struct") or hasattr(model, "inputs") else None
+    named = isinstance(outputs, dict) and set(outputs) != set(getattr(model, "output_names", None) or ())
+    return named and releases.holds("layer-names", keras.__version__)
+
+
 @pytest.mark.parametrize(("rule", "example"), BAD)
 def test_bad_example_is_told(rule: Rule, example: Example, tmp_path: Path) -> None:
     if "tensorflow" in example.severity and keras.backend.backend() != "tensorflow":
         pytest.skip("told on TensorFlow only")
     module, report = examine(example, tmp_path)
+    agree_with_keras(module.model, batch_of(module), report)
+    if is_elsewhere(example, module, report):
+        return
     mine = [f for f in report.findings if f.code == rule.code]
     assert mine, [f"{f.code} {f.message}" for f in report.findings]
     assert mine[0].severity in example.severity.split("|")
     assert (mine[0].name, mine[0].category) == (rule.name, rule.category)
-    agree_with_keras(module.model, batch_of(module), report)
 
 
 @pytest.mark.parametrize(("rule", "example"), GOOD)
 def test_good_example_is_clean(rule: Rule, example: Example, tmp_path: Path) -> None:
     module, report = examine(example, tmp_path)
+    agree_with_keras(module.model, batch_of(module), report)
+    if is_elsewhere(example, module, report):
+        return
     assert not [f"{f.code} {f.message}" for f in report.findings if f.severity != "info"]
     if "on purpose" not in example.title:
         assert rule.code not in [f.code for f in report.findings]
-    agree_with_keras(module.model, batch_of(module), report)
