@@ -49,7 +49,10 @@ def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
 def with_weights(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:
     """The model of a file whose names were found safe before (`rebuild`), with its weights. Raises `CaseError`."""
     from lossdoctor import _keras
+    from lossdoctor.case.weights import require_sound
 
+    if not unsafe:
+        require_sound(path)
     try:
         return _keras.load_model(path, objects, unsafe)
     except Exception as error:  # whatever Keras finds wrong with the weights

@@ -251,7 +251,6 @@ STRANGE = {
         f"units {v!r:.40}": Case(with_model(sequential(dense(units=v))))
         for v in (-1, 0, 10**12, 10**30, 1.5, "1", None, [1], {"a": 1}, float("inf"))
     },
-    "units that just fit": Case(with_model(sequential(dense(units=1 << 26)))),
     "a vector repeated 10**10 times": Case(
         with_model(sequential(layer("RepeatVector", name="r", n=10**10), layer("Flatten", name="f")))
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -18,9 +19,9 @@ MOST_MEMORY = 6 << 30
 
 
 def cases() -> dict[str, Case]:
-    from tests.hostile import batches, models, options
+    from tests.hostile import advisories, batches, models, options
 
-    return {**models.CASES, **batches.CASES, **options.CASES}
+    return {**advisories.CASES, **models.CASES, **batches.CASES, **options.CASES}
 
 
 def snapshot(folder: Path) -> dict[str, str]:
@@ -88,7 +89,8 @@ def main(results: str, names: list[str]) -> None:
         found[name] = run(name, table[name])
         if names:
             print(name, json.dumps(found[name], indent=1), file=sys.stderr, flush=True)
-    Path(results).write_text(json.dumps(found))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    Path(results).write_text(json.dumps({"cases": found, "peak": peak}))
 
 
 if __name__ == "__main__":
