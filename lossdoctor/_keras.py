@@ -1,6 +1,7 @@
 """The one module that touches what is private in Keras. Everything else uses Keras's public API.
 
 Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.compile_utils.get_loss`,
+`keras.src.api_export.get_symbol_from_name`,
 `keras.src.backend.compute_output_spec`, `keras.src.backend.common.global_state`,
 `_keras_history` of a KerasTensor, `_compile_config` and `_inputs_struct` of a model. From Keras 3.6 on:
 `keras.src.backend.{get_keras_mask, set_keras_mask}`; before, the mask is the attribute `_keras_mask` of a tensor.
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+from keras.src import api_export as _api_export
 from keras.src import backend as _backend
 from keras.src.backend.common import global_state as _global_state
 from keras.src.trainers import compile_utils as _compile_utils
@@ -161,16 +165,30 @@ def weightless() -> Any:
     return keras.StatelessScope(initialize_variables=False)
 
 
-def is_known(module: str, name: str, registered: str, objects: Mapping[str, Any]) -> bool:
-    """True where deserializing this object imports nothing: it is registered, given, or one of Keras's own functions.
+def registered(name: str, objects: Mapping[str, Any]) -> Any:
+    """What is registered under a name, or given in `objects`; None for neither."""
+    return keras.saving.get_registered_object(name, custom_objects=dict(objects)) if name else None
 
-    `serialization_lib._retrieve_class_or_fn`: registered objects come first; a function of the module
-    "builtins" is looked up among Keras's functions.
-    """
-    if any(keras.saving.get_registered_object(key, custom_objects=dict(objects)) for key in (registered, name)):
-        return True
-    homes = (keras.activations, keras.losses, keras.metrics, keras.initializers, keras.regularizers, keras.constraints)
-    return module == "builtins" and any(hasattr(home, name) for home in homes)
+
+def symbol(module: str, name: str) -> Any:
+    """The object that a config's module and name stand for, None where there is none; no module of Keras is imported for it."""
+    found = _api_export.get_symbol_from_name(f"{module}.{name}")
+    if found is None and module.split(".")[0] != "keras" and module not in sys.modules:
+        with contextlib.suppress(Exception):  # an installed package of layers, which Keras would import
+            importlib.import_module(module)
+    return found if found is not None else getattr(sys.modules.get(module), name, None)
+
+
+def is_saveable(value: Any) -> bool:
+    """True for a class of layers, losses or other parts of models."""
+    kinds = (
+        keras.Operation,
+        keras.losses.Loss,
+        keras.metrics.Metric,
+        keras.optimizers.Optimizer,
+        keras.initializers.Initializer,
+    )
+    return isinstance(value, type) and issubclass(value, kinds)
 
 
 def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], unsafe: bool) -> Any:

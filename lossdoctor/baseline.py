@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lossdoctor.files import require_file
 from lossdoctor.types import CaseError, Finding, ReportData
 
 _VERSION = 1
@@ -32,6 +33,7 @@ def read(path: str) -> tuple[Entry, ...]:
     """The entries of a baseline file. Raises `CaseError` for what is none."""
     again = f"write it again with --write-baseline {path}"
     try:
+        require_file(path)
         with open(path, encoding="utf-8") as stream:
             text = stream.read(_MOST_BYTES)
         document = json.loads(text)

@@ -17,8 +17,14 @@ _METADATA = "metadata.json"
 _MOST_CONFIG = 64 << 20
 _MOST_RATIO = 500
 _MOST_DEPTH = 200
-# Keras's own packages: what `serialization_lib` itself imports from (`_retrieve_class_or_fn`).
-_TRUSTED = ("keras", "keras_hub", "keras_cv", "keras_nlp")
+# A graph in the order in which it was built takes one attempt a layer.
+MOST_ATTEMPTS = 100_000
+# Values that JSON lacks; `deserialize_keras_object` makes them without looking up a class.
+_SPECIAL = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__")
+
+
+# Packages other than Keras itself whose layers Keras imports by name (`serialization_lib._retrieve_class_or_fn`).
+SISTERS = ("keras_hub", "keras_cv", "keras_nlp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +37,26 @@ class ModelArchive:
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """One object in a config that is not Keras's: where it stands, its module and names.
+class Named:
+    """One object that a config names, as Keras would look it up: where it stands, its module and its names.
 
-    `stored_code`: the code itself is in the file (a lambda), and reading it would run it.
+    `stored_code`: the code itself is in the file (a lambda), and making it would run it. `reads`: a file that would be
+    read, "" for none. `special`: a value that Keras writes as an object (a tensor, a slice), which names no class.
     """
 
     path: str
     module: str
     name: str
     registered: str
+    function: bool = False
     stored_code: bool = False
+    reads: str = ""
+    special: bool = False
+
+    @property
+    def foreign(self) -> bool:
+        """True where the module is named, and is none of Keras's."""
+        return self.module.split(".")[0] not in ("", "keras", *SISTERS) and not (self.stored_code or self.special)
 
 
 def read_model_config(path: str) -> ModelArchive:
@@ -100,12 +115,13 @@ def _document(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, Any]:
         raise CaseError(f"{path}: {name} is not JSON ({error}); write the file again with model.save().") from error
     if not isinstance(document, dict):
         raise CaseError(f"{path}: {name} holds no model; write the file again with model.save().")
-    if _deeper(document, _MOST_DEPTH):
+    if deeper(document, _MOST_DEPTH):
         raise CaseError(f"{path}: {name} is nested deeper than {_MOST_DEPTH} levels; it was not read.")
     return document
 
 
-def _deeper(document: Any, limit: int) -> bool:
+def deeper(document: Any, limit: int) -> bool:
+    """True where dicts and lists are nested deeper than `limit` levels."""
     level = [document]
     for _ in range(limit):
         level = [child for node in level for child in _children(node)]
@@ -119,33 +135,93 @@ def _children(node: Any) -> list[Any]:
     return [child for child in found if isinstance(child, dict | list)]
 
 
-def foreign_objects(config: Any, path: str = "config") -> tuple[Foreign, ...]:
-    """Every object in a config that names a module outside Keras, and every piece of stored code, in document order.
+def attempts(config: Any) -> int:
+    """How often Keras tries to call a layer of a functional graph before all are called, at most a little over `MOST_ATTEMPTS`.
 
-    Keras resolves functions of the module "builtins" to its own functions of that name; the caller
-    has to see that there is one (`registered` is then the function's name).
+    It goes through the layers again and again until all have their inputs (`functional_from_config`): the order in
+    which they stand in the file decides.
     """
-    return tuple(sorted(_search(config, path), key=lambda f: f.path))
+    count, stack = 0, [config]
+    while stack and count <= MOST_ATTEMPTS:
+        node = stack.pop()
+        stack.extend(_children(node))
+        if isinstance(node, dict) and isinstance(node.get("layers"), list):
+            count += _passes([layer for layer in node["layers"] if isinstance(layer, dict)])
+    return count
 
 
-def _search(node: Any, path: str) -> Iterator[Foreign]:
+def _passes(layers: list[dict[str, Any]]) -> int:
+    waiting = [(str(layer.get("name")), _inputs(layer.get("inbound_nodes"))) for layer in layers]
+    known = {name for name, _ in waiting}
+    done: set[str] = set()
+    count = 0
+    while waiting and count <= MOST_ATTEMPTS:
+        count += len(waiting)
+        left = []
+        for name, inputs in waiting:
+            if (inputs & known) <= done:
+                done.add(name)
+            else:
+                left.append((name, inputs))
+        if len(left) == len(waiting):
+            break
+        waiting = left
+    return count
+
+
+def _inputs(nodes: Any) -> set[str]:
+    """The names of the layers whose outputs a layer is called on."""
+    found, stack = set(), [nodes]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            history = node.get("keras_history")
+            if isinstance(history, list) and history:
+                found.add(str(history[0]))
+            stack.extend(node.values())
+        elif isinstance(node, list):
+            if len(node) in (3, 4) and isinstance(node[0], str):  # as Keras 2 wrote it
+                found.add(node[0])
+            stack.extend(node)
+    return found
+
+
+def named_objects(config: Any, path: str = "config") -> tuple[Named, ...]:
+    """Every object that a config names, and every piece of stored code, in order of their paths."""
+    return tuple(sorted(_search(config, path), key=lambda n: n.path))
+
+
+def _search(node: Any, path: str) -> Iterator[Named]:
     stack: list[tuple[str, Any]] = [(path, node)]
     while stack:
         here, value = stack.pop()
         if isinstance(value, dict):
-            found = _foreign(value, here)
-            if found is not None:
-                yield found
+            if "class_name" in value:
+                yield _named(value, here)
             stack.extend((f"{here}.{key}", child) for key, child in value.items())
         elif isinstance(value, list):
             stack.extend((f"{here}[{i}]", child) for i, child in enumerate(value))
 
 
-def _foreign(value: dict[str, Any], path: str) -> Foreign | None:
-    kind, module = str(value.get("class_name", "")), value.get("module")
-    if kind == "__lambda__":
-        return Foreign(path, "", "lambda", "", stored_code=True)
-    if "class_name" not in value or not isinstance(module, str) or module.split(".")[0] in _TRUSTED:
-        return None
-    name = str(value.get("config")) if kind == "function" else kind
-    return Foreign(path, module, name, str(value.get("registered_name") or name))
+def _named(value: dict[str, Any], path: str) -> Named:
+    kind, config = str(value["class_name"]), value.get("config")
+    function = kind == "function"
+    name = str(config) if function else kind
+    registered = value.get("registered_name", name)
+    inner = config if isinstance(config, dict) else {}
+    vocabulary = inner.get("vocabulary")
+    return Named(
+        path,
+        str(value.get("module") or ""),
+        name,
+        str(registered or ""),
+        function=function,
+        stored_code=kind == "__lambda__" or (kind == "Lambda" and _holds_code(inner)),
+        reads=vocabulary if isinstance(vocabulary, str) else "",
+        special=kind in _SPECIAL,
+    )
+
+
+def _holds_code(config: dict[str, Any]) -> bool:
+    """True for the Lambda of a file of Keras 2, whose bytecode stands in a list."""
+    return isinstance(config.get("function"), list) or config.get("function_type") == "lambda"

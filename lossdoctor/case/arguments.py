@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lossdoctor.case import allowed
+from lossdoctor.case.archive import deeper, named_objects
+from lossdoctor.files import require_file
 from lossdoctor.near import did_you_mean, first_line
 from lossdoctor.nested import has_paths, nest_losses, nest_metrics
 from lossdoctor.types import CaseError, CompileArgs, Tree
 
 _MOST_BYTES = 4 << 20
+_MOST_DEPTH = 64
 
 
 def parse_argument(option: str, text: str) -> Tree:
@@ -29,11 +34,14 @@ def parse_argument(option: str, text: str) -> Tree:
     except ValueError as error:
         hint = "JSON takes double quotes" if "'" in text else 'quote names, as in \'{"box": "mse"}\''
         raise CaseError(f"{where} is not JSON ({error}); {hint}.") from error
+    if deeper({"": value}, _MOST_DEPTH):
+        raise CaseError(f"{where} is nested too deeply; write the losses as the outputs are nested.")
     return value
 
 
 def _file(option: str, name: str) -> str:
     try:
+        require_file(name)
         with open(name, encoding="utf-8") as stream:
             text = stream.read(_MOST_BYTES + 1)
     except FileNotFoundError as error:
@@ -101,6 +109,9 @@ def _named(name: str, known: Mapping[str, Any], home: Any, option: str, extra: t
 
 
 def _configured(value: dict[str, Any], known: Mapping[str, Any], home: Any, option: str) -> Any:
+    refused = allowed.refused(named_objects(value), known, unsafe=False)
+    if refused:
+        raise CaseError(f"{option}: {refused}")
     try:
         found = home.deserialize(value, custom_objects=dict(known))
         # For a class that it does not know Keras hands back the name.
@@ -125,6 +136,8 @@ def check_loss_weights(value: Tree) -> Tree:
                 walk(child)
         elif isinstance(node, bool) or not isinstance(node, int | float):
             raise CaseError(f"--loss-weights: {node!r} is no number; give a number for each loss.")
+        elif abs(node) > sys.float_info.max and isinstance(node, int):
+            raise CaseError("--loss-weights: a number is larger than any float; give a smaller one.")
 
     walk(value)
     # Keras takes a float where one number is given (`CompileLoss.__init__`).

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lossdoctor import trees
 from lossdoctor.case import npz, tree_json
 from lossdoctor.case.references import call, is_reference, load_reference
 from lossdoctor.files import write_bytes
@@ -16,6 +17,10 @@ from lossdoctor.types import ArrayRef, Batch, CaseError, HeldArray, Tree
 
 _ROOTS = ("x", "y", "sample_weight")
 _TREE = "__tree__"
+_MOST_TEXT = 64 << 20
+_MOST_DEPTH = 64
+# Arrays in each of x, y and sample_weight; a model has no more inputs and outputs.
+_MOST_LEAVES = 500
 
 
 def load_batch_argument(argument: str, input_names: Sequence[str] = (), output_names: Sequence[str] = ()) -> Batch:
@@ -44,16 +49,27 @@ def load_batch(path: str | Path, input_names: Sequence[str] = (), output_names: 
     arrays = npz.members(file)
     fixed = arrays.pop(_TREE, None)
     if fixed is not None:
-        trees = tree_json.read(_text(fixed, file), arrays, file)
-        return Batch(file, trees.get("x"), trees.get("y"), trees.get("sample_weight"))
+        roots = tree_json.read(_text(fixed, file), arrays, file)
+        return _counted(Batch(file, roots.get("x"), roots.get("y"), roots.get("sample_weight")))
     if not arrays:
         raise CaseError(f"{file} holds no array; write x and y into it with lossdoctor.save_batch.")
-    return Batch(file, **_roots(arrays, file, input_names, output_names))
+    return _counted(Batch(file, **_roots(arrays, file, input_names, output_names)))
+
+
+def _counted(batch: Batch) -> Batch:
+    for root in _ROOTS:
+        tree = getattr(batch, root)
+        count = 0 if tree is None else len(trees.values(tree))
+        if count > _MOST_LEAVES:
+            raise CaseError(f"{batch.source}: {root} has {count} arrays; a check takes up to {_MOST_LEAVES}.")
+    return batch
 
 
 def _text(array: npz.LazyArray, file: str) -> str:
     if array.shape != () or array.descr.kind not in "US":
         raise CaseError(f"{file}: __tree__ is not a text; write the batch with lossdoctor.save_batch.")
+    if array.descr.itemsize > _MOST_TEXT:
+        raise CaseError(f"{file}: __tree__ takes over 64 MiB; write the batch with lossdoctor.save_batch.")
     value = array.rows(0)[()]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
@@ -104,6 +120,8 @@ def _nest(arrays: Mapping[str, ArrayRef], root: str, file: str) -> Tree:
     tree: dict[str, Any] = {}
     for key, array in arrays.items():
         node, steps = tree, key.split("/")
+        if len(steps) > _MOST_DEPTH:
+            raise CaseError(f"{file}: the key {key[:60]!r}... is nested deeper than {_MOST_DEPTH} levels; use fewer.")
         for step in steps[:-1]:
             node = node.setdefault(step, {})
             if not isinstance(node, dict):
@@ -121,12 +139,12 @@ def _lists(node: Any, path: str, file: str) -> Tree:
     if not isinstance(node, dict):
         return node
     children = {name: _lists(child, f"{path}/{name}", file) for name, child in node.items()}
-    numbers = [name for name in children if name.isdecimal()]
-    if not numbers:
+    if not any(name.isdecimal() for name in children):
         return children
-    if len(numbers) != len(children) or sorted(map(int, numbers)) != list(range(len(numbers))):
+    if children.keys() != {str(number) for number in range(len(children))}:
+        shown = ", ".join(name[:60] for name in [*children][:20])
         raise CaseError(
-            f"{file}: the entries of {path} are {', '.join(children)}; number a list 0, 1, 2 ... without a gap, or use names only."
+            f"{file}: the entries of {path} are {shown}; number a list 0, 1, 2 ... without a gap, or use names only."
         )
     return [children[name] for name in sorted(children, key=int)]
 

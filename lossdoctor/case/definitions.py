@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lossdoctor.case.archive import ModelArchive, foreign_objects
+from lossdoctor.case.archive import ModelArchive, named_objects
 
 _MOST_FILES, _MOST_BYTES = 200, 1 << 20
 
@@ -48,5 +48,5 @@ def _scripts(folder: Path) -> list[Path]:
 def files_for(archive: ModelArchive, folders: Iterable[Path]) -> tuple[str, ...]:
     """The Python files of these folders that define what a model file names from outside Keras, each once."""
     folders = tuple(folders)
-    names = [found.name for found in foreign_objects(archive.config) if not found.stored_code]
+    names = [found.name for found in named_objects(archive.config) if found.foreign]
     return tuple(dict.fromkeys(file for name in names if (file := defining_file(name, folders)) is not None))

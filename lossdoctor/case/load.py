@@ -58,7 +58,7 @@ def load_case(
         live = model.rebuild(read, known, unsafe)
         saved, unknown = model.saved_arguments(read, known, unsafe, need_loss=given["loss"] is None)
         moved = model.moved_layers(read, live)
-        stored_code = unsafe and any(found.stored_code for found in archives.foreign_objects(read.config))
+        stored_code = unsafe and any(found.stored_code for found in archives.named_objects(read.config))
     else:
         live, saved, unknown = _live(source)
         moved, stored_code = (), False

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.case.archive import foreign_objects
+from lossdoctor.case import allowed
+from lossdoctor.case.archive import MOST_ATTEMPTS, attempts, named_objects
 from lossdoctor.case.definitions import advice
 from lossdoctor.near import first_line
 from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
+# Outputs above this many bytes are not examined: the stand-in holds them, their gradients and what the losses make of them.
+_MOST_BYTES = 1 << 31
+_MOST_OUTPUTS = 500
 # The size taken for an axis that the model leaves open and no x decides.
 _OPEN_AXIS = 7
 
@@ -25,6 +30,11 @@ def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
     refused = _refused(graph, objects, unsafe, archive.path)
     if refused:
         raise CaseError(f"{archive.path}: {refused}")
+    if attempts(graph) > MOST_ATTEMPTS:
+        raise CaseError(
+            f"{archive.path}: its layers stand in an order that takes Keras over {MOST_ATTEMPTS} attempts; write the file again "
+            "with model.save()."
+        )
     try:
         model = _keras.deserialize_model(graph, objects, unsafe)
     except Exception as error:  # whatever Keras raises on a config is about that file
@@ -39,7 +49,10 @@ def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
 def with_weights(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:
     """The model of a file whose names were found safe before (`rebuild`), with its weights. Raises `CaseError`."""
     from lossdoctor import _keras
+    from lossdoctor.case.weights import require_sound
 
+    if not unsafe:
+        require_sound(path)
     try:
         return _keras.load_model(path, objects, unsafe)
     except Exception as error:  # whatever Keras finds wrong with the weights
@@ -76,6 +89,10 @@ def saved_arguments(
     from lossdoctor import _keras
 
     saved = archive.config.get("compile_config") or {}
+    if not isinstance(saved, dict):
+        raise CaseError(
+            f"{archive.path}: its compile_config is a {type(saved).__name__}, no JSON object; write the file again with model.save()."
+        )
     values: dict[str, Any] = {}
     unknown: list[str] = []
     for name in COMPILE_ARGUMENTS:
@@ -106,18 +123,7 @@ def saved_arguments(
 
 def _refused(config: Any, objects: Mapping[str, Any], unsafe: bool, path: str) -> str | None:
     """Why this part of a config may not be deserialized, or None: nothing outside Keras and --objects is imported."""
-    from lossdoctor import _keras
-
-    for found in foreign_objects(config):
-        if found.stored_code:
-            if not unsafe:
-                return "it holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
-        elif not _keras.is_known(found.module, found.name, found.registered, objects):
-            return (
-                f"it uses {found.name!r} of the module {found.module!r}, which is neither Keras's nor registered; "
-                f"{advice(found.name, path)}."
-            )
-    return None
+    return allowed.refused(named_objects(config), objects, unsafe, path)
 
 
 def describe(
@@ -156,6 +162,7 @@ def describe(
         outputs, masks = _keras.call_specs(model, _feed(declared, None, rows))
     if any(None in (s.shape if s is not None else (None,)) for s in trees.values(outputs)):
         outputs = trees.map_leaves(lambda s: _close(s, rows), outputs)
+    _require_room(outputs, source)
     overridden = _keras.overridden(model)
     for name in overridden:
         said.append(f"the model's own {name}(): it overrides Keras's, which was run in its place")
@@ -177,6 +184,18 @@ def describe(
         stored_code=stored_code,
         notes=tuple(said),
     )
+
+
+def _require_room(outputs: Tree, source: str) -> None:
+    found = trees.values(outputs)
+    if len(found) > _MOST_OUTPUTS:
+        raise CaseError(f"{source} has {len(found)} outputs; a check takes up to {_MOST_OUTPUTS}.")
+    for spec in found:
+        size = prod(d or 1 for d in spec.shape) if isinstance(spec, Spec) else 0
+        if size * 4 > _MOST_BYTES:
+            raise CaseError(
+                f"{source}: an output of shape {spec.shape} takes over 2 GiB for this batch; give a batch of fewer rows."
+            )
 
 
 def describe_open(model: Any, source: str, **known: Any) -> ModelSpec:

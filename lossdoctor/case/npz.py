@@ -17,7 +17,10 @@ from lossdoctor.types import CaseError
 
 # A .npy header of an array without fields takes under 200 bytes; this leaves room for structured dtypes.
 _MOST_HEADER = 64 * 1024
-_MOST_MEMBERS = 100_000
+# Each of x, y and sample_weight may have five hundred.
+_MOST_MEMBERS = 1501
+# NumPy's own limit is 32 axes, 64 from its release 2 on.
+_MOST_AXES = 32
 # What is read at once while rows are collected, in bytes.
 _CHUNK = 1 << 20
 # Rows above this many bytes are not read: no batch of examined rows comes near it.
@@ -47,6 +50,8 @@ class LazyArray:
         wanted = prod(shape) if self.shape else 1
         if wanted * self.descr.itemsize > _MOST_BYTES:
             raise CaseError(f"{self.file}: {rows} rows of {self.member} take over 2 GiB; save a smaller batch.")
+        if wanted * self.descr.itemsize == 0:
+            return np.empty(shape if self.shape else (), dtype=self.descr)
         try:
             with zipfile.ZipFile(self.file) as archive, archive.open(self.member + ".npy") as stream:
                 _skip(stream, self.offset)
@@ -132,6 +137,11 @@ def _header(stream: IO[bytes], info: zipfile.ZipInfo, file: str, key: str) -> La
         ) from error
     if any(d < 0 for d in shape):
         raise CaseError(f"{file}: {key} has a negative size in its header; save the batch again.")
+    if len(shape) > _MOST_AXES:
+        raise CaseError(f"{file}: {key} has {len(shape)} axes, more than an array can have; save the batch again.")
+    # Nothing is stored of an array without elements, so its other sizes may be anything.
+    if 0 in shape and prod(d or 1 for d in shape) > _MOST_BYTES:
+        raise CaseError(f"{file}: {key} has no elements, but shape {shape}; save the batch again.")
     offset = stream.tell()
     if not descr.hasobject and prod(shape) * descr.itemsize > info.file_size - offset:
         raise CaseError(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OK, FOUND, UNREADABLE, BUG, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FOUND, UNREADABLE, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
@@ -21,6 +22,28 @@ class Stop(Exception):
         self.code = code
 
 
+class Terminated(BaseException):
+    """SIGTERM, raised as Ctrl-C is, so that what is half done is tidied up on the way out."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM raises `Terminated` inside, where this is the main thread."""
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # another thread than the main one
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextmanager
 def boundary() -> Iterator[None]:
     """Run a command's body; no traceback ever leaves it (LOSSDOCTOR_DEBUG=1 shows it)."""
@@ -30,6 +53,8 @@ def boundary() -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         raise Stop(INTERRUPTED) from None
+    except Terminated:
+        raise Stop(TERMINATED) from None
     except BrokenPipeError:
         _discard_output()
         raise Stop(OK) from None
@@ -45,6 +70,15 @@ def boundary() -> Iterator[None]:
             raise Stop(
                 UNREADABLE, f"the output cannot be written ({error.strerror}); make room and run it again."
             ) from None
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+            raise Stop(
+                UNREADABLE, f"{name[:200]} cannot be used ({error.strerror}); check the path and its permissions."
+            ) from None
+        if isinstance(error, RecursionError):
+            raise Stop(UNREADABLE, "the case is nested too deeply to be examined; flatten it.") from None
+        if isinstance(error, MemoryError):
+            raise Stop(UNREADABLE, "this machine has not enough memory for the case; give a smaller batch.") from None
         text = str(error).splitlines()[0][:300] if str(error) else ""
         raise Stop(
             BUG,

@@ -13,7 +13,7 @@ from lossdoctor.cli.boundary import FOUND, UNREADABLE, Stop, boundary
 from lossdoctor.cli.gate import make_gate
 from lossdoctor.cli.many import examine_all, exit_code, write_all
 from lossdoctor.cli.options import Forward, Loss, LossWeights, Metrics, Objects, Unsafe
-from lossdoctor.cli.output import order_typed, plan, write
+from lossdoctor.cli.output import keep_inputs, order_typed, plan, write
 from lossdoctor.report.formats import Format
 
 if TYPE_CHECKING:
@@ -118,6 +118,9 @@ def check(
             general={"select": select, "ignore": ignore, "objects": objects, "fail_on": fail_on, "baseline": baseline},
             write_baseline=write_baseline,
         )
+        for asked in gate.cases:
+            read = [asked.model, asked.batch, asked.loss, asked.loss_weights, asked.metrics, *asked.objects]
+            keep_inputs([*(path for _, path in planned), patch, write_baseline], [*map(str, read), str(config)])
         if model is None:
             if patch is not None:
                 raise Stop(UNREADABLE, "--patch is written for one case; name its model and batch.")

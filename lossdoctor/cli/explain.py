@@ -9,6 +9,9 @@ import typer
 
 from lossdoctor.cli.boundary import FOUND, UNREADABLE, Stop, boundary
 
+# The error stands at the end of a log.
+_MOST_BYTES = 4 << 20
+
 
 def explain(
     text: Annotated[
@@ -47,4 +50,4 @@ def _read(words: list[str]) -> str:
         return " ".join(words)
     if sys.stdin.isatty():
         print("Paste the error or the whole traceback; end with Ctrl-D on a line of its own.", file=sys.stderr)
-    return sys.stdin.buffer.read().decode("utf-8", "replace")
+    return sys.stdin.buffer.read()[-_MOST_BYTES:].decode("utf-8", "replace")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lossdoctor.cli import check, demo, explain, fix, init, matrix, patch, rule, show
-from lossdoctor.cli.boundary import Stop, boundary, open_streams
+from lossdoctor.cli.boundary import Stop, boundary, open_streams, terminable
 from lossdoctor.cli.output import InOrder
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def run() -> None:
     """The `lossdoctor` command. Exits 0, 1 (findings), 2 (unreadable case or usage), 3 (a bug of ours)."""
     open_streams()
     try:
-        with boundary():
+        with boundary(), terminable():
             app()
     except Stop as stop:
         if str(stop):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,14 @@ def plan(formats: Sequence[Format], outputs: Sequence[Path], order: Sequence[str
     files: list[Path | None] = list(outputs)
     files.insert(printed, None)
     return list(zip(asked, files, strict=True))
+
+
+def keep_inputs(outputs: Iterable[Path | None], inputs: Iterable[str | None]) -> None:
+    """Raise `Stop` where a file to write is one that is read, by whatever name."""
+    named = [name for name in inputs if name and os.path.isfile(name)]
+    for path in outputs:
+        if path is not None and path.is_file() and any(os.path.samefile(path, name) for name in named):
+            raise Stop(UNREADABLE, f"{path} is read in this check and would be lost; name another file to write.")
 
 
 def _follows(order: Sequence[str]) -> set[tuple[int, int]]:

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lossdoctor.files import require_file
 from lossdoctor.near import did_you_mean
 from lossdoctor.request import CheckCase, General, as_cases
 from lossdoctor.types import CaseError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 OWN, SHARED = "lossdoctor.toml", "pyproject.toml"
 _MOST_BYTES = 4 << 20
+# The time that a key with many dots takes grows with their square.
+_MOST_DOTS = 1000
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,19 @@ def _mentions_us(path: Path) -> bool:
         return False
     try:
         return "lossdoctor" in tomllib.loads(text).get("tool", {})
-    except (tomllib.TOMLDecodeError, RecursionError, AttributeError, TypeError):
+    except (ValueError, RecursionError, AttributeError, TypeError):
         return "[tool.lossdoctor" in text
 
 
 def _text(path: Path, shown: str) -> str:
     try:
+        require_file(path)
         if path.stat().st_size > _MOST_BYTES:
             raise CaseError(f"{shown} is larger than 4 MiB; name a settings file.")
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
+            raise CaseError(f"{shown} has a line with over {_MOST_DOTS} dots; name a settings file.")
+        return text
     except FileNotFoundError:
         raise CaseError(f"there is no settings file {shown}; check the path.") from None
     except UnicodeDecodeError as error:
@@ -84,7 +91,7 @@ def _text(path: Path, shown: str) -> str:
 def _table(text: str, path: Path, shown: str) -> Any:
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CaseError(f"{shown} is not TOML ({error}); mend that place.") from error
     if path.name != SHARED:
         return document

@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 
 import lossdoctor
-from lossdoctor.case.archive import foreign_objects, read_model_config
+from lossdoctor.case.archive import named_objects, read_model_config
 from lossdoctor.doctor import examine
 from lossdoctor.types import CaseError
 
@@ -181,7 +181,7 @@ def test_an_unknown_metric_is_left_out_and_said(tmp_path: Path) -> None:
     assert report.outcomes["fit"].status == "ok"
 
 
-def test_foreign_objects_are_found_wherever_they_stand() -> None:
+def test_objects_are_found_wherever_they_stand() -> None:
     config = {
         "class_name": "Functional",
         "module": "keras",
@@ -193,8 +193,9 @@ def test_foreign_objects_are_found_wherever_they_stand() -> None:
             ]
         },
     }
-    assert [(f.module, f.name, f.stored_code) for f in foreign_objects(config)] == [
+    assert [(f.module, f.name, f.stored_code) for f in named_objects(config)] == [
+        ("keras", "Functional", False),
         ("pkg", "Mine", False),
-        ("", "lambda", True),
+        ("", "__lambda__", True),
         ("builtins", "relu", False),
     ]

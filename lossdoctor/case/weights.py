@@ -1,0 +1,125 @@
+"""The weights of a `.keras` file looked at before Keras loads them (`--forward`): nothing outside the file, nothing out of all proportion."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import zipfile
+from typing import Any
+
+from lossdoctor.types import CaseError
+
+_WEIGHTS = "model.weights.h5"
+# Below these sizes nothing is out of proportion: zeros pack well.
+_FLOOR = 1 << 28
+_MOST_RATIO = 1000
+
+
+def require_sound(path: str) -> None:
+    """Raise `CaseError` where a member's name leads out of the archive, or the weights refer to other files or to sizes
+    that are not there."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                _require_member(info, path)
+            if _WEIGHTS in archive.namelist():
+                _require_weights(archive, path)
+    except CaseError:
+        raise
+    except Exception as error:  # whatever a damaged archive, or HDF5 in it, provokes
+        raise CaseError(f"{path}: its weights cannot be read ({error}); leave out --forward.") from error
+
+
+def _require_member(info: zipfile.ZipInfo, path: str) -> None:
+    name = info.filename
+    if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
+        raise CaseError(f"{path} holds {name[:100]!r}, which leads out of the file; nothing was loaded.")
+    if info.file_size > max(_FLOOR, _MOST_RATIO * info.compress_size):
+        raise CaseError(f"{path}: {name[:100]!r} unpacks to {info.file_size} bytes; nothing was loaded.")
+
+
+def _require_weights(archive: zipfile.ZipFile, path: str) -> None:
+    import h5py
+
+    with _opened(archive) as stream, h5py.File(stream, "r") as file:
+        seen: set[int] = set()
+        stack: list[tuple[str, Any]] = [("", file)]
+        while stack:
+            place, group = stack.pop()
+            for name in group:
+                here = f"{place}/{name}"
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise CaseError(f"{path}: {here} of its weights is a link elsewhere; nothing was loaded.")
+                found = group[name]
+                if isinstance(found, h5py.Dataset):
+                    _require_dataset(found, here, path)
+                elif isinstance(found, h5py.Group) and (address := h5py.h5o.get_info(found.id).addr) not in seen:
+                    seen.add(address)
+                    stack.append((here, found))
+
+
+def _require_dataset(found: Any, place: str, path: str) -> None:
+    if found.external or found.is_virtual:
+        raise CaseError(f"{path}: {place} of its weights stands in another file, which is not read.")
+    declared = math.prod(found.shape or ()) * found.dtype.itemsize
+    if declared > max(_FLOOR, _MOST_RATIO * found.id.get_storage_size()):
+        raise CaseError(
+            f"{path}: {place} of its weights promises {declared} bytes that are not there; nothing was loaded."
+        )
+
+
+def _opened(archive: zipfile.ZipFile) -> Any:
+    """The weights as a file to seek in; a stored member is read where it stands, so that its size costs nothing."""
+    info = archive.getinfo(_WEIGHTS)
+    stream: Any = archive.open(info)
+    if info.compress_type != zipfile.ZIP_STORED:
+        return io.BytesIO(stream.read())
+    stream.close()
+    assert archive.filename is not None
+    return io.BufferedReader(_Part(archive.filename, _start(archive.filename, info), info.file_size), 1 << 16)
+
+
+def _start(path: str, info: zipfile.ZipInfo) -> int:
+    """Where a stored member's data begin: behind its local header, which says how long its two last fields are."""
+    with open(path, "rb") as file:
+        file.seek(info.header_offset + 26)
+        lengths = file.read(4)
+    return info.header_offset + 30 + int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+
+
+class _Part(io.RawIOBase):
+    """`size` bytes of a file from `start` on, as a file of their own."""
+
+    def __init__(self, path: str, start: int, size: int) -> None:
+        super().__init__()
+        self._file = open(path, "rb")  # noqa: SIM115
+        self._start, self._size, self._place = start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence] + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        count = max(min(len(buffer), self._size - self._place), 0)
+        self._file.seek(self._start + self._place)
+        data = self._file.read(count)
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+__all__ = ["require_sound"]

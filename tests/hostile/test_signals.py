@@ -1,0 +1,84 @@
+"""SIGINT and SIGTERM, two runs at once: no traceback, nothing half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.build import sound
+from tests.hostile.table import snapshot
+
+# The process sends itself the signal at its n-th event, so that the moments are the same in every run.
+RUN = """
+import os, signal, sys
+from lossdoctor.cli import main
+kind, moment, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+count = 0
+def hear(event, arguments):
+    global count
+    if event in ("open", "import", "os.rename", "os.link") and (not name or name in str(arguments)):
+        count += 1
+        if count == moment:
+            os.kill(os.getpid(), kind)
+sys.addaudithook(hear)
+sys.argv = ["lossdoctor", *sys.argv[4:]]
+main.run()
+"""
+SIGINT, SIGTERM = 2, 15
+CODES = {SIGINT: 130, SIGTERM: 143}
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The command on JAX, whose import is quick, in a process of its own."""
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment |= {"LOSSDOCTOR_CACHE_DIR": str(folder / "cache")}
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+MOMENTS = {
+    "as it starts": (SIGINT, 5, ""),
+    "while the options are read": (SIGTERM, 60, ""),
+    "while Keras is imported": (SIGINT, 2000, ""),
+    "when the model is read": (SIGTERM, 2, "m.keras"),
+    "when the cache is written": (SIGINT, 2, "/cache/"),
+    "when the report is written": (SIGTERM, 1, "r.json"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_ends_the_run_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    kind, count, name = MOMENTS[moment]
+    (tmp_path / "r.json").write_text("the old report")
+    case = sound(tmp_path)
+    before = snapshot(tmp_path)
+    run = start(tmp_path, str(kind), str(count), name, "check", *case, "--format", "json", "--output", "r.json")
+    out, err = run.communicate(timeout=100)
+    assert run.returncode == CODES[kind], (err, out)
+    assert "Traceback" not in err and out == ""
+    after = snapshot(tmp_path)
+    changed = {path for path in {*before, *after} if before.get(path) != after.get(path)}
+    assert all(path == "cache" or path.startswith("cache/") for path in changed), changed
+    assert not [path for path in changed if path.startswith("cache/.")]
+
+
+def test_two_runs_at_once_on_one_cache_and_one_output(tmp_path: Path) -> None:
+    case = sound(tmp_path)
+    arguments = ("0", "0", "", "check", *case, "--format", "json", "--output", "r.json")
+    runs = [start(tmp_path, *arguments) for _ in range(2)]
+    ends = [(run.communicate(timeout=100), run.returncode) for run in runs]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert json.loads((tmp_path / "r.json").read_text())["verdict"] == "clean"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.npz", "cache", "m.keras", "r.json"]
+    assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".json"]
