@@ -176,12 +176,11 @@ def _name(model: Any) -> str:
 
 def _hold(batch: Any) -> Batch:
     from lossdoctor.case.batch import hold_batch
+    from lossdoctor.case.datasets import first_batch
 
     if isinstance(batch, Batch):
         return batch
-    if not isinstance(batch, tuple | list):
-        batch = next(iter(batch), None)
-    return hold_batch(tuple(batch) if isinstance(batch, list) else batch, "the call")
+    return hold_batch(tuple(batch) if isinstance(batch, list) else first_batch(batch, "the call")[0], "the call")
 
 
 __all__ = ["FindingsError", "Report", "check"]

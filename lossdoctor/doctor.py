@@ -154,7 +154,7 @@ def apply_rules(
 def notes(exam: Exam) -> tuple[str, ...]:
     """Remarks on what was not looked at."""
     case = exam.case
-    said = list(case.model.notes)
+    said = [*case.model.notes, *case.batch.notes]
     if case.batch.total_rows is not None:
         said.append(f"the batch beyond its first {case.rows} rows (it has {case.batch.total_rows})")
     if case.model.predictions is None and exam.run.calls:

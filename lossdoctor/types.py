@@ -113,7 +113,8 @@ class Batch:
     """One sample batch. Leaves of the trees are `ArrayRef`, a Python scalar (int, float), or None.
 
     `sample_weight` is None where the batch has none; `x` and `y` may be None too.
-    `total_rows` is the size of axis 0 in the file where fewer rows than that are examined.
+    `total_rows` is the size of axis 0 in the file where fewer rows than that are examined. `notes` say what of it was
+    examined in another form.
     """
 
     source: str
@@ -121,6 +122,7 @@ class Batch:
     y: Tree = None
     sample_weight: Tree = None
     total_rows: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 # The arguments of `model.compile` that pair something with outputs.
