@@ -133,6 +133,8 @@ class CompileArgs:
 
     `source` says where they come from: "the model file", "--loss", "the call", "nothing". `compiled` is true where the
     model has an optimizer; `others` are further arguments that are not Keras's defaults (steps_per_execution ...).
+    `jit_compile` is what Keras made of it ("auto" where that is not known); `loss_scale` the factor by which the optimizer scales
+    the loss before its gradient, and `dynamic_scale` is true where it halves that factor until the gradient is finite.
     """
 
     loss: Tree = None
@@ -140,6 +142,10 @@ class CompileArgs:
     metrics: Tree = None
     weighted_metrics: Tree = None
     run_eagerly: bool = False
+    jit_compile: bool | Literal["auto"] = "auto"
+    steps_per_execution: int = 1
+    loss_scale: float | None = None
+    dynamic_scale: bool = False
     source: str = "nothing"
     compiled: bool = False
     others: Mapping[str, Any] = field(default_factory=dict)

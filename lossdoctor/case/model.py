@@ -65,7 +65,7 @@ def moved_layers(archive: Any, model: Any) -> tuple[tuple[str, str], ...]:
 
 
 def saved_arguments(
-    archive: Any, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
+    archive: Any, model: Any, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
 ) -> tuple[CompileArgs, tuple[str, ...]]:
     """The compile arguments in a read archive, and a sentence for each that Keras cannot rebuild.
 
@@ -96,7 +96,7 @@ def saved_arguments(
     return (
         CompileArgs(
             **values,
-            run_eagerly=bool(saved.get("run_eagerly", False)),
+            **_keras.saved_execution(saved, model),
             source="the model file" if saved else "nothing",
             compiled=bool(saved),
             others=_keras.other_arguments(saved),

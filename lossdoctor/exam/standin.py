@@ -74,12 +74,13 @@ class Watched(keras.losses.Loss):
 class _Recorder(keras.optimizers.Optimizer):
     """Keeps the gradients of the last step and moves no variable."""
 
-    def __init__(self) -> None:
-        super().__init__(learning_rate=0.0, name="recorder")
+    def __init__(self, scale: float | None = None) -> None:
+        super().__init__(learning_rate=0.0, name="recorder", loss_scale_factor=scale)
         self.gradients: list[Any] = []
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        self.gradients = list(grads)
+        scale = self.loss_scale_factor
+        self.gradients = [g if g is None or scale is None else keras.ops.divide(g, scale) for g in grads]
         if all(gradient is None for gradient in self.gradients):
             super().apply(grads, trainable_variables)  # Keras's own answer to a loss that reaches nothing
 
@@ -96,7 +97,7 @@ class StandIn(keras.Model):
         self._log = Opaque(log)
         self._starts = [
             self.add_weight(
-                shape=start.shape, dtype="float32", name=f"output_{i}", initializer=keras.initializers.Zeros()
+                shape=start.shape, dtype=start.dtype.name, name=f"output_{i}", initializer=keras.initializers.Zeros()
             )
             for i, start in enumerate(setup.starts)
         ]
@@ -180,7 +181,8 @@ def run(setup: Setup, method: str) -> Run:
 
 def replay(setup: Setup) -> Run:
     """The same train step run eagerly: concrete values, shapes, gradients and measured weights of every loss call."""
-    return _run(replace(setup, metrics=None, weighted_metrics=None), "train_on_batch", eager=True)
+    plain = replace(setup, metrics=None, weighted_metrics=None, steps_per_execution=1)
+    return _run(plain, "train_on_batch", eager=True)
 
 
 def _run(setup: Setup, method: str, eager: bool) -> Run:
@@ -226,16 +228,21 @@ def watch(loss: Tree, log: Log, scale: Callable[[int], Any] | None = None) -> Tr
 
 
 def compiled(setup: Setup, loss: Tree, log: Log, eager: bool, extra: int = 0, fresh: bool = True) -> Any:
-    """A stand-in compiled with `loss`; `fresh` metrics are copies without the state of the caller's."""
+    """A stand-in compiled with `loss`; `fresh` metrics are copies without the state of the caller's.
+
+    Unless `eager`, as the case's own model is compiled: with its `jit_compile` and `steps_per_execution`.
+    """
     copied = _fresh if fresh else (lambda metrics: metrics)
     model = StandIn(setup, log, extra)
     model.compile(
-        optimizer=_Recorder(),
+        optimizer=_Recorder(setup.loss_scale),
         loss=loss,
         loss_weights=setup.loss_weights,
         metrics=copied(setup.metrics),
         weighted_metrics=copied(setup.weighted_metrics),
         run_eagerly=eager,
+        jit_compile=False if eager else setup.jit_compile,
+        steps_per_execution=setup.steps_per_execution,
     )
     return model
 
