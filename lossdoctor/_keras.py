@@ -2,7 +2,7 @@
 
 Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.compile_utils.get_loss`, `trainer.model_supports_jit`,
 `keras.src.backend.{compute_output_spec, get_keras_mask, set_keras_mask}`, `keras.src.backend.common.global_state`,
-`_keras_history` of a KerasTensor, `_compile_config` and `_inputs_struct` of a model.
+`_keras_history` of a KerasTensor, `_compile_config`, `_inputs_struct` and `_distribute_strategy` of a model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -415,6 +416,33 @@ def build_inputs(declared: Tree) -> Any:
     )
     flat = trees.values(tensors)
     return keras.Model(tensors, [keras.layers.Identity(dtype=t.dtype)(t) for t in flat])
+
+
+def strategy_of(model: Any) -> Any:
+    """The `tf.distribute` strategy under which a live model was made and will be trained; None where it has one replica."""
+    strategy = getattr(model, "_distribute_strategy", None)
+    return strategy if getattr(strategy, "num_replicas_in_sync", 1) > 1 else None
+
+
+def outside_strategies(function: Callable[[], Any]) -> Any:
+    """What `function` returns (or raises), run where no `tf.distribute` strategy is in scope.
+
+    A strategy's scope belongs to its thread, and it cannot be left from inside; nor do Keras's settings go with a new thread.
+    """
+    if backend_name() != "tensorflow":
+        return function()
+    import tensorflow as tf
+
+    if not tf.distribute.has_strategy():
+        return function()
+    settings = dict(vars(_global_state.GLOBAL_STATE_TRACKER))
+
+    def apart() -> Any:
+        vars(_global_state.GLOBAL_STATE_TRACKER).update(settings)
+        return function()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(apart).result()
 
 
 def was_configured(file: Mapping[str, Any]) -> bool:

@@ -174,7 +174,7 @@ class ModelSpec:
     symbolic call on the batch's x raised ("ValueError: ..."); the outputs are then those of the
     declared inputs. `moved_layers` are (saved, loaded) names of layers that a file's weights will not
     go back to; `overridden` the trainer methods that the class replaces; `stored_code` is true where Lambda code of the
-    file was run (`--unsafe`).
+    file was run (`--unsafe`); `strategy` the `tf.distribute` strategy that a live model was made under, where it has several replicas.
     """
 
     source: str
@@ -194,6 +194,7 @@ class ModelSpec:
     overridden: tuple[str, ...] = ()
     stored_code: bool = False
     notes: tuple[str, ...] = ()
+    strategy: Any = None
 
 
 @dataclass(frozen=True)

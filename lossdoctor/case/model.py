@@ -144,6 +144,7 @@ def describe(
     if declared is None and x is None:
         raise CaseError(f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch.")
     specs = trees.map_leaves(_known, x) if declared is None else _feed(declared, x, rows)
+    strategy = _keras.strategy_of(model)
     if not model.built:
         model = _copy(model, source)
     fed = specs if declared is None else _feed(declared, x, rows, whole=True)
@@ -177,6 +178,7 @@ def describe(
         overridden=overridden,
         stored_code=stored_code,
         notes=tuple(said),
+        strategy=strategy,
     )
 
 

@@ -17,6 +17,7 @@ from lossdoctor.exam.inputs import run_inputs
 from lossdoctor.exam.metrics import metric_calls
 from lossdoctor.exam.outputs import activations, readings
 from lossdoctor.exam.probes import run_probes
+from lossdoctor.exam.replicas import replicated
 from lossdoctor.exam.setup import Setup, make_setup, tile
 from lossdoctor.exam.source import index_uses, swapped_names
 from lossdoctor.exam.values import values_of
@@ -32,7 +33,7 @@ _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 def examine(case: Case) -> Exam:
     """Run the case on fresh stand-ins and note what Keras does."""
     with muted_warnings():
-        return _examine(case)
+        return _keras.outside_strategies(lambda: _examine(case))  # type: ignore[no-any-return]
 
 
 def _examine(case: Case) -> Exam:
@@ -79,6 +80,7 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
         readings=readings(setup, seen),
         metrics=metric_calls(setup) if fit.outcome.status == "ok" else (),
         probes=run_probes(setup, fit, skipped),
+        replicated=replicated(setup, fit, case.model.strategy, skipped),
         skipped=skipped,
     )
 

@@ -465,7 +465,7 @@ def a_masked_sequence_with_weights_and_two_heads() -> Kind:
         labels(7, N, 5),
         {"tag": labels(3, N, 5), "value": normal(N, 5, 1)},
         end.of(outputs),
-        {"tag": np.linspace(0, 1, N), "value": np.ones(N)},
+        {"tag": np.abs(normal(N, 5)), "value": np.ones((N, 5))},
         loss={"tag": "sparse_categorical_crossentropy", "value": "mse"},
     )
 
@@ -553,7 +553,8 @@ def by_hand(found: Kind, setup: Setup, run: Run) -> list[float]:
     return values
 
 
-@pytest.mark.parametrize("name", KINDS)
+# JAX compiles every step of every model, which takes seconds: there every third kind is tried.
+@pytest.mark.parametrize("name", list(KINDS)[:: 1 if ON_TENSORFLOW else 3])
 def test_loss_pairs_and_gradients_are_the_real_model_s(name: str) -> None:
     keras.utils.set_random_seed(3)
     found = KINDS[name]()
