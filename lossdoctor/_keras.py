@@ -7,11 +7,9 @@ Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.comp
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -244,8 +242,9 @@ def optimizer_scale(optimizer: Any) -> dict[str, Any]:
 
 def _saved_scale(optimizer: Any, policy: str) -> dict[str, Any]:
     """The same of a saved optimizer, read from its config: an optimizer is not rebuilt for a check."""
-    saved = optimizer if isinstance(optimizer, dict) else {}
-    config = saved.get("config") if isinstance(saved.get("config"), dict) else {}
+    saved: dict[str, Any] = optimizer if isinstance(optimizer, dict) else {}
+    given = saved.get("config")
+    config: dict[str, Any] = given if isinstance(given, dict) else {}
     if saved.get("class_name") == "LossScaleOptimizer" or policy == "mixed_float16":
         scale = config.get("initial_scale")
         return {"loss_scale": float(scale) if isinstance(scale, int | float) else 2.0**15, "dynamic_scale": True}
@@ -418,65 +417,6 @@ def build_inputs(declared: Tree) -> Any:
     return keras.Model(tensors, [keras.layers.Identity(dtype=t.dtype)(t) for t in flat])
 
 
-def strategy_of(model: Any) -> Any:
-    """The `tf.distribute` strategy under which a live model was made and will be trained; None where it has one replica."""
-    strategy = getattr(model, "_distribute_strategy", None)
-    return strategy if getattr(strategy, "num_replicas_in_sync", 1) > 1 else None
-
-
-def outside_strategies(function: Callable[[], Any]) -> Any:
-    """What `function` returns (or raises), run where no `tf.distribute` strategy is in scope.
-
-    A strategy's scope belongs to its thread, and it cannot be left from inside; nor do Keras's settings go with a new thread.
-    """
-    if backend_name() != "tensorflow":
-        return function()
-    import tensorflow as tf
-
-    if not tf.distribute.has_strategy():
-        return function()
-    settings = dict(vars(_global_state.GLOBAL_STATE_TRACKER))
-
-    def apart() -> Any:
-        vars(_global_state.GLOBAL_STATE_TRACKER).update(settings)
-        return function()
-
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(apart).result()
-
-
-def was_configured(file: Mapping[str, Any]) -> bool:
-    """True where this process has another configuration than `file` (keras.json) gives, or registered classes of its own."""
-    floatx = file.get("floatx", "float32")
-    due = (floatx, file.get("epsilon", 1e-7), file.get("image_data_format", "channels_last"), floatx)
-    registered = keras.saving.get_custom_objects().values()
-    return _configuration() != due or any(not _is_ours(value) for value in registered)
-
-
-def _configuration() -> tuple[Any, ...]:
-    config = keras.config
-    return (config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name)
-
-
-def _is_ours(value: Any) -> bool:
-    return str(getattr(value, "__module__", "")).split(".")[0] in ("keras", "lossdoctor")
-
-
-@contextlib.contextmanager
-def preserved_state() -> Iterator[None]:
-    """Names are numbered afresh inside; afterwards configuration, numbering and registered objects are as before."""
-    floatx, epsilon, layout, _ = _configuration()
-    policy, registry = keras.config.dtype_policy(), keras.saving.get_custom_objects()
-    registered = dict(registry)
-    numbers = _global_state.get_global_attribute("object_name_uids")
-    _global_state.set_global_attribute("object_name_uids", None)
-    try:
-        yield
-    finally:
-        _global_state.set_global_attribute("object_name_uids", numbers)
-        keras.config.set_floatx(floatx)
-        keras.config.set_epsilon(epsilon)
-        keras.config.set_image_data_format(layout)
-        keras.config.set_dtype_policy(policy)
-        registry.clear()
-        registry.update(registered)
+def thread_settings() -> dict[str, Any]:
+    """Keras's settings of this thread (policy, numbering of names ...), by name: the dict that Keras itself reads and writes."""
+    return vars(_global_state.GLOBAL_STATE_TRACKER)

@@ -19,7 +19,7 @@ PLACES = [
     {"trees", "near", "files", "stored"},
     {"paths", "nesting"},
     {"request"},
-    {"_keras", "_graph", "quiet"},
+    {"_keras", "_graph", "_state", "quiet"},
     {"nested"},
     {"installed"},
     {"case"},

@@ -137,14 +137,14 @@ def describe(
     x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. Raises
     `CaseError` for a model whose outputs cannot be known.
     """
-    from lossdoctor import _graph, _keras
+    from lossdoctor import _graph, _keras, _state
 
     declared = _keras.inputs(model)
     call_error, said = None, list(notes)
     if declared is None and x is None:
         raise CaseError(f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch.")
     specs = trees.map_leaves(_known, x) if declared is None else _feed(declared, x, rows)
-    strategy = _keras.strategy_of(model)
+    strategy = _state.strategy_of(model)
     if not model.built:
         model = _copy(model, source)
     fed = specs if declared is None else _feed(declared, x, rows, whole=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lossdoctor import _keras, trees
+from lossdoctor import _keras, _state, trees
 from lossdoctor.exam import declared as tied
 from lossdoctor.exam import standin
 from lossdoctor.exam.broadcast import with_broadcasts
@@ -33,7 +33,7 @@ _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 def examine(case: Case) -> Exam:
     """Run the case on fresh stand-ins and note what Keras does."""
     with muted_warnings():
-        return _keras.outside_strategies(lambda: _examine(case))  # type: ignore[no-any-return]
+        return _state.outside_strategies(lambda: _examine(case))  # type: ignore[no-any-return]
 
 
 def _examine(case: Case) -> Exam:

@@ -103,20 +103,23 @@ def _multiplied(exam: Exam) -> Iterator[tuple[int, Finding]]:
             longer = (found.replicas - 1) * alone
             if alone == 0 or abs(off - longer) > _CLOSE * longer or abs(together - alone - longer) > _CLOSE * longer:
                 continue
-            yield call.number, _finding(
-                exam,
-                call,
-                "warning",
-                f"{call.label} returns one number for its rows. The model was made under a {found.strategy} with {found.replicas} replicas, and there "
-                f"the gradient at {output} is {together / alone:.4g} times that of one device: Keras divides by the number of replicas only what it "
-                "averages itself.",
-                {
-                    "replicas": found.replicas,
-                    "gradient norm, one replica": alone,
-                    f"gradient norm, {found.replicas} replicas": together,
-                    "logged loss, one replica": found.loss[0],
-                    f"logged loss, {found.replicas} replicas": found.loss[1],
-                },
+            yield (
+                call.number,
+                _finding(
+                    exam,
+                    call,
+                    "warning",
+                    f"{call.label} returns one number for its rows. The model was made under a {found.strategy} with {found.replicas} replicas, and there "
+                    f"the gradient at {output} is {together / alone:.4g} times that of one device: Keras divides by the number of replicas only what it "
+                    "averages itself.",
+                    {
+                        "replicas": found.replicas,
+                        "gradient norm, one replica": alone,
+                        f"gradient norm, {found.replicas} replicas": together,
+                        "logged loss, one replica": found.loss[0],
+                        f"logged loss, {found.replicas} replicas": found.loss[1],
+                    },
+                ),
             )
             break
 

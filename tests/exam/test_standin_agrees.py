@@ -168,9 +168,7 @@ def a_subclass_that_broadcasts() -> Kind:
 
 @kind
 def softmax_with_labels() -> Kind:
-    return functional(
-        lambda i, end: end(dense(3)(i), "softmax"), labels(3, N), loss="sparse_categorical_crossentropy"
-    )
+    return functional(lambda i, end: end(dense(3)(i), "softmax"), labels(3, N), loss="sparse_categorical_crossentropy")
 
 
 @kind
@@ -234,9 +232,7 @@ if ON_TENSORFLOW:  # JAX raises
 
     @kind
     def no_reduction() -> Kind:
-        return functional(
-            lambda i, end: end(dense(3)(i)), normal(N, 3), loss=losses.MeanSquaredError(reduction=None)
-        )
+        return functional(lambda i, end: end(dense(3)(i)), normal(N, 3), loss=losses.MeanSquaredError(reduction=None))
 
 
 @kind
@@ -321,7 +317,10 @@ def three_outputs_one_weight_zero() -> Kind:
 
 
 def _nested(i: Any, end: Ends) -> Any:
-    return {"detection": {"bbox": end(dense(4)(i)), "confidence": end(dense(1)(i), "sigmoid")}, "label": end(dense(2)(i))}
+    return {
+        "detection": {"bbox": end(dense(4)(i)), "confidence": end(dense(1)(i), "sigmoid")},
+        "label": end(dense(2)(i)),
+    }
 
 
 def _nested_targets() -> Any:
@@ -514,7 +513,9 @@ def fed(found: Kind) -> Setup:
     assert [s.shape for s in setup.starts] == [s.shape for s in starts]
     shapes = [np.asarray(p).shape for p in trees.values(standin.predictions(replace(setup, starts=starts)))]
     assert shapes == [np.asarray(_keras.to_numpy(leaf)).shape for leaf in outputs]
-    return replace(setup, starts=starts, masks=tuple(None if m is None else np.array(_keras.to_numpy(m)) for m in masks))
+    return replace(
+        setup, starts=starts, masks=tuple(None if m is None else np.array(_keras.to_numpy(m)) for m in masks)
+    )
 
 
 def trained(found: Kind, method: str) -> tuple[dict[str, float], dict[Shift, np.ndarray]]:
