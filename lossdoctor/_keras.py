@@ -419,4 +419,5 @@ def build_inputs(declared: Tree) -> Any:
 
 def thread_settings() -> dict[str, Any]:
     """Keras's settings of this thread (policy, numbering of names ...), by name: the dict that Keras itself reads and writes."""
-    return vars(_global_state.GLOBAL_STATE_TRACKER)
+    settings: dict[str, Any] = vars(_global_state.GLOBAL_STATE_TRACKER)
+    return settings
