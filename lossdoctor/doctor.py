@@ -161,6 +161,8 @@ def notes(exam: Exam) -> tuple[str, ...]:
         said.append(
             "real predictions: no weights were loaded, and seeded plausible values stand in for what the model would predict"
         )
+    if "strategy" in exam.skipped:
+        said.append(f"the replicas of the model's strategy: {exam.skipped['strategy']}")
     if any(m is not None for m in case.model.masks):
         said.append(
             "the masks that x really makes: plausible ones stand in for them (the last step of every other sample is padding)"

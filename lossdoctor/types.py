@@ -135,6 +135,8 @@ class CompileArgs:
 
     `source` says where they come from: "the model file", "--loss", "the call", "nothing". `compiled` is true where the
     model has an optimizer; `others` are further arguments that are not Keras's defaults (steps_per_execution ...).
+    `jit_compile` is what Keras made of it ("auto" where that is not known); `loss_scale` the factor by which the optimizer scales
+    the loss before its gradient, and `dynamic_scale` is true where it halves that factor until the gradient is finite.
     """
 
     loss: Tree = None
@@ -142,6 +144,10 @@ class CompileArgs:
     metrics: Tree = None
     weighted_metrics: Tree = None
     run_eagerly: bool = False
+    jit_compile: bool | Literal["auto"] = "auto"
+    steps_per_execution: int = 1
+    loss_scale: float | None = None
+    dynamic_scale: bool = False
     source: str = "nothing"
     compiled: bool = False
     others: Mapping[str, Any] = field(default_factory=dict)
@@ -170,7 +176,7 @@ class ModelSpec:
     symbolic call on the batch's x raised ("ValueError: ..."); the outputs are then those of the
     declared inputs. `moved_layers` are (saved, loaded) names of layers that a file's weights will not
     go back to; `overridden` the trainer methods that the class replaces; `stored_code` is true where Lambda code of the
-    file was run (`--unsafe`).
+    file was run (`--unsafe`); `strategy` the `tf.distribute` strategy that a live model was made under, where it has several replicas.
     """
 
     source: str
@@ -190,6 +196,7 @@ class ModelSpec:
     overridden: tuple[str, ...] = ()
     stored_code: bool = False
     notes: tuple[str, ...] = ()
+    strategy: Any = None
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def load_case(
     known = _objects(modules)
     if read is not None:
         live = model.rebuild(read, known, unsafe)
-        saved, unknown = model.saved_arguments(read, known, unsafe, need_loss=given["loss"] is None)
+        saved, unknown = model.saved_arguments(read, live, known, unsafe, need_loss=given["loss"] is None)
         moved, notes = model.moved_layers(read, live), keras2.notes(read)
         stored_code = unsafe and any(found.stored_code for found in archives.named_objects(read.config))
     else:

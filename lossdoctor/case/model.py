@@ -92,7 +92,7 @@ def moved_layers(archive: Any, model: Any) -> tuple[tuple[str, str], ...]:
 
 
 def saved_arguments(
-    archive: Any, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
+    archive: Any, model: Any, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
 ) -> tuple[CompileArgs, tuple[str, ...]]:
     """The compile arguments in a read archive, and a sentence for each that Keras cannot rebuild.
 
@@ -124,7 +124,7 @@ def saved_arguments(
     return (
         CompileArgs(
             **values,
-            run_eagerly=bool(saved.get("run_eagerly", False)),
+            **_keras.saved_execution(saved, model),
             source="the model file" if saved else "nothing",
             compiled=bool(saved),
             others=_keras.other_arguments(saved),
@@ -164,13 +164,14 @@ def describe(
     x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. Raises
     `CaseError` for a model whose outputs cannot be known.
     """
-    from lossdoctor import _graph, _keras
+    from lossdoctor import _graph, _keras, _state
 
     declared = _keras.inputs(model)
     call_error, said = None, list(notes)
     if declared is None and x is None:
         raise CaseError(f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch.")
     specs = trees.map_leaves(_known, x) if declared is None else _feed(declared, x, rows)
+    strategy = _state.strategy_of(model)
     if not model.built:
         model = _copy(model, source)
     fed = specs if declared is None else _feed(declared, x, rows, whole=True)
@@ -205,6 +206,7 @@ def describe(
         overridden=overridden,
         stored_code=stored_code,
         notes=tuple(said),
+        strategy=strategy,
     )
 
 

@@ -12,7 +12,8 @@ Use the default reduction for training; keep `reduction=None` for losses that yo
 ## Measured
 Keras 3.15.1. `MeanSquaredError(reduction=None)` on `(8, 3)`: one call returns shape `(8,)`; under `compile` on TensorFlow `fit` logs the mean
 and the gradient is 8 times that of "sum_over_batch_size"; on JAX "Gradient only defined for scalar-output functions".
-With weight regularizers TensorFlow raises. What one call returns, `(N, D)` / `(N, T, D)`: "sum_over_batch_size" a scalar / a scalar;
+Under a `MirroredStrategy` of two replicas the gradient stays the
+same, and the logged loss is twice as large. With weight regularizers TensorFlow raises. What one call returns, `(N, D)` / `(N, T, D)`: "sum_over_batch_size" a scalar / a scalar;
 "sum" a scalar / a scalar; None `(N,)` / `(N, T)`. The documentation's "one scalar per sample" holds for neither the
 default nor for `(N, T, D)`. Reported as keras-team/keras#20395.
 """
