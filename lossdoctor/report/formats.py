@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from lossdoctor.types import ReportData
+if TYPE_CHECKING:
+    from lossdoctor.types import ReportData
 
 
 class Format(StrEnum):
