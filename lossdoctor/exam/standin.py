@@ -237,6 +237,8 @@ def compiled(setup: Setup, loss: Tree, log: Log, eager: bool, extra: int = 0, fr
         weighted_metrics=copied(setup.weighted_metrics),
         run_eagerly=eager,
     )
+    if not eager:
+        _keras.trace_once(model)
     return model
 
 
