@@ -46,7 +46,7 @@ def make_setup(case: Case) -> Setup:
     model, compile_args = case.model, case.compile
     specs = trees.values(model.outputs)
     count = len(specs)
-    tails = model.tails or (None,) * count
+    tails = list(model.tails or (None,) * count)
     given = None if model.predictions is None else [leaf.rows(case.rows) for leaf in trees.values(model.predictions)]
     starts = []
     for i, spec in enumerate(specs):
@@ -57,7 +57,7 @@ def make_setup(case: Case) -> Setup:
             continue
         behind = model.behind[i] if model.behind else None
         fits = behind is not None and tails[i] is not None and tuple(behind.shape) == tuple(shape)
-        tails = (*tails[:i], tails[i] if fits else None, *tails[i + 1 :])
+        tails[i] = tails[i] if fits else None
         starts.append(np.asarray(behind if fits else given[i], dtype=dtype))
     return Setup(
         outputs=model.outputs,

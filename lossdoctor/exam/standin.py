@@ -263,6 +263,8 @@ def compiled(setup: Setup, loss: Tree, log: Log, eager: bool, extra: int = 0, fr
         jit_compile=False if eager else setup.jit_compile,
         steps_per_execution=setup.steps_per_execution,
     )
+    if not eager:
+        _keras.trace_once(model)
     return model
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lossdoctor import releases, trees
 from lossdoctor.exam.declared import by_output, tie
@@ -159,14 +160,28 @@ def transposition(call: LossCall) -> tuple[int, ...] | None:
     return tuple(order)
 
 
+# What is derived of an exam's outputs, made once an exam: rules ask for it once a finding.
+_FLAT: WeakKeyDictionary[Exam, dict[str, int]] = WeakKeyDictionary()
+_WRITTEN: WeakKeyDictionary[Exam, list[str]] = WeakKeyDictionary()
+
+
+def output_places(exam: Exam) -> Mapping[str, int]:
+    """{path of an output: its number}, in Keras's order."""
+    if exam not in _FLAT:
+        _FLAT[exam] = {path: i for i, path in enumerate(trees.paths("y_pred", exam.case.model.outputs))}
+    return _FLAT[exam]
+
+
 def flat_outputs(exam: Exam) -> list[str]:
     """The outputs' paths in Keras's order."""
-    return trees.paths("y_pred", exam.case.model.outputs)
+    return list(output_places(exam))
 
 
 def output_paths(exam: Exam) -> list[str]:
     """The outputs' paths in the order written."""
-    return [path for path, _ in trees.declared_leaves("y_pred", exam.case.model.outputs)]
+    if exam not in _WRITTEN:
+        _WRITTEN[exam] = [path for path, _ in trees.declared_leaves("y_pred", exam.case.model.outputs)]
+    return list(_WRITTEN[exam])
 
 
 def names(exam: Exam) -> tuple[str, ...]:
