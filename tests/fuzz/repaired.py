@@ -1,0 +1,3 @@
+"""Placeholder."""
+def judge_repairs(case):
+    return 0, []
