@@ -133,7 +133,11 @@ def run(arguments: argparse.Namespace) -> int:
                 print(f"\n{row['truth']} / {row['said']}  {row.get('codes', '')} {row['why'][:300]}\n  {row['case']}")
             if len(rows) % 25 == 0:
                 wrong = sum(not r["agree"] for r in rows)
-                print(f"\r{len(rows)} cases, {wrong} disagreements, {time.monotonic() - began:.0f} s", end="", file=sys.stderr)
+                print(
+                    f"\r{len(rows)} cases, {wrong} disagreements, {time.monotonic() - began:.0f} s",
+                    end="",
+                    file=sys.stderr,
+                )
             if len(rows) % FORGET == 0:
                 keras.utils.clear_session()
                 gc.collect()
@@ -185,8 +189,12 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=300, help="new distinct cases to judge")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--whole", type=int, default=10, help="every so many cases, JAX compiles the real step with XLA")
-    parser.add_argument("--repairs", type=int, default=8, help="every so many cases, the repairs are tried on the real model; 0: never")
+    parser.add_argument(
+        "--whole", type=int, default=10, help="every so many cases, JAX compiles the real step with XLA"
+    )
+    parser.add_argument(
+        "--repairs", type=int, default=8, help="every so many cases, the repairs are tried on the real model; 0: never"
+    )
     parser.add_argument("--shrink", type=int, default=3, help="how many disagreements to make smaller")
     parser.add_argument("--again", action="store_true", help="judge the log's disagreements again")
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")

@@ -29,7 +29,7 @@ def cases(draw: Any) -> Case:
     n = some(draw, 2, 3, 4, 4, 3, 2, 3, 1)
     outputs = draw_outputs(draw, n)
     flat = leaves(outputs)
-    slips = odds(draw, 40)
+    slips = odds(draw, 33)
     slip = some(draw, "loss", "y", "y", "y", "loss_weights", "sample_weight", "target", "target") if slips else ""
     losses = [draw_loss(draw, output, n) for output in flat]
     loss: Tree = losses[0] if one_for_all(flat, losses[0]) and odds(draw, 35) else None
@@ -48,7 +48,7 @@ def cases(draw: Any) -> Case:
 def draw_outputs(draw: Any, n: int) -> Tree:
     """The tree of outputs."""
     names = list(draw(st.permutations(NAMES)))
-    alike = draw_output(draw, "", n) if odds(draw, 50) else None
+    alike = draw_output(draw, "", n) if odds(draw, 70) else None
 
     def leaf() -> Output:
         made = alike if alike is not None else draw_output(draw, "", n)
@@ -147,9 +147,7 @@ def draw_weights(draw: Any, n: int, outputs: Tree, loss: Tree, slip: str) -> tup
     if slip == "loss_weights" or odds(draw, 30):
         numbers = [some(draw, 0.5, 2.0, 10.0, 3.0) for _ in flat]
         partial = not is_leaf(loss)
-        if is_leaf(outputs) or odds(draw, 8):
-            weights = numbers[0]
-        elif is_leaf(loss) and odds(draw, 50):
+        if is_leaf(outputs) or odds(draw, 8) or (is_leaf(loss) and odds(draw, 50)):
             weights = numbers[0]
         else:
             weights = arranged(draw, outputs, numbers, slip == "loss_weights", partial=partial)
@@ -183,7 +181,9 @@ def arranged(
     elif slip:
         form = some(draw, *_SLIPS)
     else:
-        form = some(draw, *(["same"] * 8), "other", "other", "place", "place", "named", "flat", *(["partial"] * partial))
+        form = some(
+            draw, *(["same"] * 6), "other", "other", *(["place"] * 4), "named", "flat", *(["partial"] * partial)
+        )
     return _formed(draw, form, outputs, flat, same)
 
 
@@ -202,7 +202,9 @@ def _formed(draw: Any, form: str, outputs: Tree, flat: list[Any], same: Tree) ->
     if form == "partial":
         kept = {name: value for name, value in zip(names, flat, strict=True) if value is not None}
         if isinstance(same, dict):
-            return {key: node for key, node in same.items() if node is not None and (len(same) < 2 or odds(draw, 70))} or same
+            return {
+                key: node for key, node in same.items() if node is not None and (len(same) < 2 or odds(draw, 70))
+            } or same
         return list(kept.values()) if odds(draw, 60) else kept
     if form == "bare":
         return flat[0]

@@ -17,7 +17,10 @@ VERDICTS = ("right", "silent", "raises")
 
 @dataclass(frozen=True)
 class Judged:
-    """`truth` is what Keras does, against what was declared; `said` what lossdoctor says. Both are of `VERDICTS`, or "ambiguous"."""
+    """`truth` is what Keras does, against what was declared; `said` what lossdoctor says. Both are of `VERDICTS`.
+
+    `truth` is "ambiguous" where Keras runs and the declaration has no single meaning: then only "raises" is wrong.
+    """
 
     case: Case
     truth: str
@@ -30,7 +33,7 @@ class Judged:
     @property
     def agree(self) -> bool:
         """True where lossdoctor says what Keras does."""
-        return self.truth == "ambiguous" or self.truth == self.said
+        return self.truth == self.said or (self.truth == "ambiguous" and self.said != "raises")
 
 
 def judge(case: Case, whole: bool = False) -> Judged:
@@ -41,14 +44,14 @@ def judge(case: Case, whole: bool = False) -> Judged:
     except oracle.NoMeaning as nothing:
         meant = str(nothing)
     except oracle.Ambiguous as two:
-        return Judged(case, "ambiguous", "", str(two))
+        meant = two
     asked = time.process_time()
     made = real.make(case)
     report = lossdoctor.check(made.model, made.batch, repairs=False)
     said = {"clean": "right", "risk": "right"}.get(report.data.verdict, report.data.verdict)
     checked = time.process_time()
     ran = real.fit(case, made, whole)
-    truth, why = _truth(meant, ran)
+    truth, why = truth_of(meant, ran)
     if report.data.outcomes["fit"].status == "raises" and said != "raises":
         said, why = "raises in a run, not in a finding", why
     return Judged(
@@ -62,15 +65,18 @@ def judge(case: Case, whole: bool = False) -> Judged:
     )
 
 
-def _truth(meant: Any, ran: real.Ran) -> tuple[str, str]:
+def truth_of(meant: Any, ran: real.Ran) -> tuple[str, str]:
+    """What Keras did, against what was declared (`Declared`, why nothing was, or `Ambiguous`), and why it is not right."""
     if ran.error is not None:
         return "raises", ran.error
+    if isinstance(meant, oracle.Ambiguous):
+        return "ambiguous", str(meant)
     if isinstance(meant, str):
         return "silent", f"nothing was declared: {meant}"
     if not np.isclose(ran.value, meant.value, rtol=1e-4, atol=1e-5):
         return "silent", f"loss {ran.value:.6g}, declared {meant.value:.6g}"
-    for i, (found, wanted) in enumerate(zip(ran.gradients, meant.gradients, strict=True)):
+    for name, wanted in meant.gradients.items():
         scale = max(float(np.max(np.abs(wanted))), 1e-2)
-        if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3 * scale):
-            return "silent", f"the gradient at output {i} is not the declared one"
+        if not np.allclose(ran.gradients[name], wanted, rtol=1e-3, atol=1e-3 * scale):
+            return "silent", f"the gradient at {name} is not the declared one"
     return "right", ""

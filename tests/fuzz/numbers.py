@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.spec import Case, Loss, Output, Target, Weights, leaves
+from tests.fuzz.spec import Case, Loss, Output, Target, Weights
 
 FEATURES = 4  # at least the largest batch: x is an identity, so that a kernel's rows are what the model predicts
 
@@ -16,15 +16,16 @@ def features(case: Case) -> np.ndarray:
     return np.eye(FEATURES, dtype="float32")[: case.n]
 
 
-def kernel(case: Case, i: int) -> np.ndarray:
-    """What stands in front of output i's activation, one row a sample (and unused rows up to `FEATURES`)."""
-    output = leaves(case.outputs)[i]
+def kernel(output: Output) -> np.ndarray:
+    """What stands in front of the output's activation, one row a sample (and unused rows up to `FEATURES`)."""
     size = int(np.prod(output.shape))
-    return np.random.default_rng([7, i, size]).normal(size=(FEATURES, size)).astype("float32")
+    return np.random.default_rng([7, *output.name.encode(), size]).normal(size=(FEATURES, size)).astype("float32")
 
 
-def target(given: Target) -> np.ndarray:
+def target(given: Target | np.ndarray) -> np.ndarray:
     """The array of a target."""
+    if isinstance(given, np.ndarray):
+        return given
     random = np.random.default_rng([11, given.seed])
     if given.holds == "numbers":
         values = random.normal(size=given.shape) * 3
@@ -47,8 +48,10 @@ def _mixed(random: Any, count: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(flat.reshape(shape))
 
 
-def weights(given: Weights) -> np.ndarray:
+def weights(given: Weights | np.ndarray) -> np.ndarray:
     """The array of sample weights: positive, no two alike."""
+    if isinstance(given, np.ndarray):
+        return given
     return np.random.default_rng([13, given.seed]).uniform(0.2, 3, size=given.shape).astype("float32")
 
 

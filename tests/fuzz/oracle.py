@@ -47,7 +47,7 @@ def terms(case: Case) -> list[Term]:
         raise NoMeaning("no output has a loss")
     factors = _weights(case, chosen, trained)
     targets = _spread(case, case.y, trained, "target")
-    if case.sample_weight is None or isinstance(case.sample_weight, Weights):
+    if is_leaf(case.sample_weight):
         sample_weights = [case.sample_weight] * len(outputs)
     else:
         found = _spread(case, case.sample_weight, trained, "sample weight")
@@ -110,9 +110,7 @@ def assigned(outputs: Tree, given: Tree, what: str) -> list[Any]:
     if isinstance(given, dict):
         return _by_name(outputs, given, what)
     if len(given) == len(outputs):
-        found = [
-            assigned(node, part, what) for (_, node), part in zip(children(outputs), given, strict=True)
-        ]
+        found = [assigned(node, part, what) for (_, node), part in zip(children(outputs), given, strict=True)]
         return [leaf for part in found for leaf in part]
     if len(given) == len(flat) and all(is_leaf(part) for part in given):
         return list(given)
@@ -124,9 +122,7 @@ def _for_one(output: Output, given: Tree, what: str) -> Any:
         return given
     if len(given) != 1:
         raise NoMeaning(f"{len(given)} {what}s for one output")
-    [(key, node)] = children(given)
-    if isinstance(given, dict) and key != output.name:
-        raise NoMeaning(f"{what} {key!r} names no output")
+    [(_, node)] = children(given)  # under another name too: there is only one output to mean
     if not is_leaf(node):
         raise NoMeaning(f"the {what} of one output is nested")
     return node
@@ -138,24 +134,36 @@ def _by_name(outputs: Tree, given: dict[str, Any], what: str) -> list[Any]:
         named = outputs
     else:
         named = {leaf.name: leaf for leaf in leaves(outputs)}
-    for key in given:
-        if key not in named:
-            raise NoMeaning(f"{what} {key!r} names no output")
+    given = _by_elimination(named, given, what)
     found: list[Any] = []
     for key, node in named.items():
         found += assigned(node, given[key], what) if key in given else [MISSING] * len(leaves(node))
     return found
 
 
+def _by_elimination(named: dict[str, Any], given: dict[str, Any], what: str) -> dict[str, Any]:
+    """Keys that name no output, renamed where only one output is left for them (or any of those left, as they are all alike)."""
+    unknown, left = [k for k in given if k not in named], [k for k in named if k not in given]
+    if not unknown:
+        return given
+    alike = all(is_leaf(given[k]) and given[k] == given[unknown[0]] for k in unknown)
+    if len(unknown) != len(left) or (len(unknown) > 1 and not alike):
+        raise NoMeaning(f"{what} {unknown[0]!r} names no output")
+    return {k: node for k, node in given.items() if k in named} | {
+        k: given[u] for k, u in zip(left, unknown, strict=True)
+    }
+
+
 def aligned(output: Output, loss: Loss, given: Target, n: int) -> np.ndarray:
     """The target in the output's shape, or as class numbers, one for each of its rows. Raises `NoMeaning`."""
     array, shape = numbers.target(given), (n, *output.shape)
-    if given.holds == "classes" and output.activation == "softmax" and "crossentropy" in loss.kind:
-        if given.classes == shape[-1] and given.shape in (shape[:-1], (*shape[:-1], 1)):
-            return array.reshape((*shape[:-1], 1))
-        raise NoMeaning("the class numbers are not one for each row of the output")
+    rows = output.activation == "softmax" and "crossentropy" in loss.kind and given.shape != shape
+    if rows and given.shape in (shape[:-1], (*shape[:-1], 1)) and array.max() < shape[-1]:
+        return array.reshape((*shape[:-1], 1))  # class numbers
     if given.shape in (shape, (*shape, 1)) or (*given.shape, 1) == shape:
         return array.reshape(shape).astype("float64")
+    if loss.kind == "cubed" and given.shape[:1] == (n,):
+        raise Ambiguous("a user's own loss may take targets of another shape on purpose")
     raise NoMeaning(f"a target of shape {given.shape} has not one entry for each of {shape}")
 
 
@@ -186,10 +194,10 @@ def objective(case: Case, meant: list[Term], raw: list[np.ndarray]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Declared:
-    """The declared objective's value, and its gradient at each output's kernel."""
+    """The declared objective's value, and its gradient at each output's kernel, by the output's name."""
 
     value: float
-    gradients: list[np.ndarray]
+    gradients: dict[str, np.ndarray]
 
 
 STEP = 1e-5
@@ -200,9 +208,8 @@ def declared(case: Case) -> Declared:
     meant = terms(case)
     if any(term.loss.reduction is None for term in meant):
         raise NoMeaning("an unreduced loss is no number that could be minimised")
-    raw = [
-        numbers.kernel(case, i)[: case.n].astype("float64") for i in range(len(leaves(case.outputs)))
-    ]
+    outputs = leaves(case.outputs)
+    raw = [numbers.kernel(output)[: case.n].astype("float64") for output in outputs]
     value = objective(case, meant, raw)
     gradients = [np.zeros((numbers.FEATURES, part.shape[1])) for part in raw]
     for term in meant:
@@ -215,4 +222,4 @@ def declared(case: Case) -> Declared:
             raw[i][place] = before - STEP
             gradients[i][place] = (above - objective(case, own, raw)) / (2 * STEP)
             raw[i][place] = before
-    return Declared(value, gradients)
+    return Declared(value, {output.name: found for output, found in zip(outputs, gradients, strict=True)})

@@ -62,13 +62,13 @@ def loss(given: Loss) -> Any:
 
 @dataclass(eq=False)
 class Made:
-    """A case as Keras takes it. `kernels` are the variables in front of the outputs, in the order written."""
+    """A case as Keras takes it. `kernels` are the variables in front of the outputs, by the outputs' names."""
 
     model: Any
     x: np.ndarray
     y: Any
     sample_weight: Any
-    kernels: list[Any] = field(default_factory=list)
+    kernels: dict[str, Any] = field(default_factory=dict)
 
     @property
     def batch(self) -> tuple[Any, ...]:
@@ -78,11 +78,12 @@ class Made:
 
 def make(case: Case) -> Made:
     """The model with its kernels set, compiled, and the batch. Raises what Keras raises."""
-    inputs, kernels, tensors = keras.Input((numbers.FEATURES,)), [], []
+    inputs, kernels, tensors = keras.Input((numbers.FEATURES,)), {}, []
     for i, output in enumerate(leaves(case.outputs)):
-        kernels.append(layers.Dense(int(np.prod(output.shape)), use_bias=False, name=f"kernel_{i}"))
-        tensors.append(_shaped(output, kernels[-1](inputs)))
-        kernels[-1].kernel.assign(numbers.kernel(case, i))
+        layer = layers.Dense(int(np.prod(output.shape)), use_bias=False, name=f"kernel_{i}")
+        tensors.append(_shaped(output, layer(inputs)))
+        layer.kernel.assign(numbers.kernel(output))
+        kernels[output.name] = layer.kernel
     model = keras.Model(inputs, packed(case.outputs, tensors))
     arrays: dict[Target, np.ndarray] = {}
 
@@ -90,10 +91,12 @@ def make(case: Case) -> Made:
         return arrays.setdefault(given, numbers.target(given))  # one target given twice is one array
 
     model.compile(
-        optimizer=keras.optimizers.SGD(1.0), loss=mapped(loss, case.loss), loss_weights=mapped(lambda w: w, case.loss_weights)
+        optimizer=keras.optimizers.SGD(1.0),
+        loss=mapped(loss, case.loss),
+        loss_weights=mapped(lambda w: w, case.loss_weights),
     )
     y, weights = mapped(array, case.y), mapped(numbers.weights, case.sample_weight)
-    return Made(model, numbers.features(case), y, weights, [layer.kernel for layer in kernels])
+    return Made(model, numbers.features(case), y, weights, kernels)
 
 
 def _shaped(output: Output, tensor: Any) -> Any:
@@ -111,23 +114,20 @@ class Ran:
 
     error: str | None
     value: float = float("nan")
-    gradients: tuple[np.ndarray, ...] = ()
+    gradients: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def fit(case: Case, made: Made, whole: bool) -> Ran:
     """One step of the real `fit`. `whole`: every compiler runs; else (JAX) the step is traced and run without XLA's."""
-    before = [np.array(kernel) for kernel in made.kernels]
+    before = {name: np.array(kernel) for name, kernel in made.kernels.items()}
     weights = {} if made.sample_weight is None else {"sample_weight": made.sample_weight}
     with warnings.catch_warnings(), _uncompiled(whole):
         warnings.simplefilter("ignore")
         try:
-            history = made.model.fit(
-                made.x, made.y, batch_size=case.n, epochs=1, shuffle=False, verbose=0, **weights
-            )
+            history = made.model.fit(made.x, made.y, batch_size=case.n, epochs=1, shuffle=False, verbose=0, **weights)
         except Exception as error:
             return Ran(f"{type(error).__name__}: {error}")
-    after = [np.array(kernel) for kernel in made.kernels]
-    gradients = tuple(old - new for old, new in zip(before, after, strict=True))
+    gradients = {name: before[name] - np.array(kernel) for name, kernel in made.kernels.items()}
     return Ran(None, float(history.history["loss"][0]), gradients)
 
 
