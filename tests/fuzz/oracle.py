@@ -41,6 +41,8 @@ class Term:
 def terms(case: Case) -> list[Term]:
     """The declared objective, output by output. Raises `NoMeaning` or `Ambiguous`."""
     outputs = leaves(case.outputs)
+    if len(outputs) == 1 and isinstance(case.loss, list | tuple) and len(case.loss) > 1:
+        return _several_on_one(case)
     chosen = _losses(case)
     trained = [i for i, loss in enumerate(chosen) if loss is not None]
     if not trained:
@@ -58,6 +60,22 @@ def terms(case: Case) -> list[Term]:
             raise NoMeaning(f"output {i} has a loss and no target")
         made.append(Term(i, chosen[i], factors[i], targets[i], sample_weights[i]))
     return made
+
+
+def _several_on_one(case: Case) -> list[Term]:
+    """A list of losses for one output means their sum, each with the weight in its place."""
+    if not all(is_leaf(loss) for loss in case.loss):
+        raise NoMeaning("the losses of one output are nested")
+    given, count = case.loss_weights, len(case.loss)
+    factors = [1.0 if given is None else given] * count if is_leaf(given) else list(given)
+    if len(factors) != count or isinstance(given, dict) or not all(is_leaf(w) for w in factors):
+        raise NoMeaning(f"{len(factors)} loss weights for {count} losses of one output")
+    return [
+        term
+        for loss, weight in zip(case.loss, factors, strict=True)
+        if loss is not None
+        for term in terms(Case(case.n, case.outputs, loss, case.y, float(weight), case.sample_weight))
+    ]
 
 
 def _losses(case: Case) -> list[Any]:
@@ -82,7 +100,10 @@ def _weights(case: Case, chosen: list[Any], trained: list[int]) -> list[float]:
     if short:
         found = dict(zip(trained, given, strict=True))
         return [float(found.get(i, 1.0)) for i in range(count)]
-    return [1.0 if w is MISSING or w is None else float(w) for w in assigned(case.outputs, given, "loss weight")]
+    return [
+        1.0 if w is MISSING or w is None else float(w)
+        for w in assigned(case.outputs, given, "loss weight", _names(case, trained))
+    ]
 
 
 def _spread(case: Case, given: Tree, trained: list[int], what: str) -> list[Any]:
@@ -95,11 +116,19 @@ def _spread(case: Case, given: Tree, trained: list[int], what: str) -> list[Any]
                 raise Ambiguous(f"{what}s in a list follow the losses as written, or the outputs as written")
         found = dict(zip(trained, given, strict=True))
         return [found.get(i, MISSING) for i in range(count)]
-    return assigned(case.outputs, given, what)
+    return assigned(case.outputs, given, what, _names(case, trained))
 
 
-def assigned(outputs: Tree, given: Tree, what: str) -> list[Any]:
-    """For every output in the order written, what `given` has for it, or `MISSING`. Raises `NoMeaning`."""
+def _names(case: Case, trained: list[int]) -> set[str]:
+    flat = leaves(case.outputs)
+    return {flat[i].name for i in trained}
+
+
+def assigned(outputs: Tree, given: Tree, what: str, wanted: set[str] | None = None) -> list[Any]:
+    """For every output in the order written, what `given` has for it, or `MISSING`. Raises `NoMeaning`.
+
+    `wanted` are the names of the outputs for which something is due (those with a loss), None for all.
+    """
     flat = leaves(outputs)
     if is_leaf(outputs):
         return [_for_one(outputs, given, what)]
@@ -108,12 +137,14 @@ def assigned(outputs: Tree, given: Tree, what: str) -> list[Any]:
             return [given]
         raise NoMeaning(f"one {what} stands where {len(flat)} outputs are")
     if isinstance(given, dict):
-        return _by_name(outputs, given, what)
+        return _by_name(outputs, given, what, wanted)
     if len(given) == len(outputs):
-        found = [assigned(node, part, what) for (_, node), part in zip(children(outputs), given, strict=True)]
+        found = [assigned(node, part, what, wanted) for (_, node), part in zip(children(outputs), given, strict=True)]
         return [leaf for part in found for leaf in part]
     if len(given) == len(flat) and all(is_leaf(part) for part in given):
         return list(given)
+    if len(given) == 1:
+        return assigned(outputs, given[0], what, wanted)  # one container too many, around all
     raise NoMeaning(f"{len(given)} {what}s for {len(outputs)} outputs")
 
 
@@ -123,27 +154,26 @@ def _for_one(output: Output, given: Tree, what: str) -> Any:
     if len(given) != 1:
         raise NoMeaning(f"{len(given)} {what}s for one output")
     [(_, node)] = children(given)  # under another name too: there is only one output to mean
-    if not is_leaf(node):
-        raise NoMeaning(f"the {what} of one output is nested")
-    return node
+    return _for_one(output, node, what)
 
 
-def _by_name(outputs: Tree, given: dict[str, Any], what: str) -> list[Any]:
-    named: dict[str, Any]
-    if isinstance(outputs, dict):
-        named = outputs
-    else:
-        named = {leaf.name: leaf for leaf in leaves(outputs)}
-    given = _by_elimination(named, given, what)
+def _by_name(outputs: Tree, given: dict[str, Any], what: str, wanted: set[str] | None) -> list[Any]:
+    named = outputs if isinstance(outputs, dict) else {leaf.name: leaf for leaf in leaves(outputs)}
+    given = _by_elimination(named, given, what, wanted)
     found: list[Any] = []
     for key, node in named.items():
-        found += assigned(node, given[key], what) if key in given else [MISSING] * len(leaves(node))
+        found += assigned(node, given[key], what, wanted) if key in given else [MISSING] * len(leaves(node))
     return found
 
 
-def _by_elimination(named: dict[str, Any], given: dict[str, Any], what: str) -> dict[str, Any]:
+def _by_elimination(named: dict[str, Any], given: dict[str, Any], what: str, wanted: set[str] | None) -> dict[str, Any]:
     """Keys that name no output, renamed where only one output is left for them (or any of those left, as they are all alike)."""
-    unknown, left = [k for k in given if k not in named], [k for k in named if k not in given]
+    unknown = [k for k in given if k not in named]
+    left = [
+        k
+        for k, node in named.items()
+        if k not in given and (wanted is None or any(leaf.name in wanted for leaf in leaves(node)))
+    ]
     if not unknown:
         return given
     alike = all(is_leaf(given[k]) and given[k] == given[unknown[0]] for k in unknown)
@@ -187,6 +217,8 @@ def objective(case: Case, meant: list[Term], raw: list[np.ndarray]) -> float:
     for term in meant:
         output = outputs[term.output]
         p = numbers.predicted(output, raw[term.output])
+        if term.loss.kind == "cubed" and term.loss.reduction == "sum" and not output.shape:
+            raise Ambiguous("a user's own loss that returns one number has reduced itself, as its author wanted")
         values = numbers.losses(term.loss, aligned(output, term.loss, term.target, case.n), p)
         total += term.weight * numbers.reduced(term.loss, values, sample_weights(term.sample_weight, values.shape))
     return total
@@ -212,8 +244,7 @@ def declared(case: Case) -> Declared:
     raw = [numbers.kernel(output)[: case.n].astype("float64") for output in outputs]
     value = objective(case, meant, raw)
     gradients = [np.zeros((numbers.FEATURES, part.shape[1])) for part in raw]
-    for term in meant:
-        i = term.output
+    for i in {term.output for term in meant}:
         own = [t for t in meant if t.output == i]
         for place in np.ndindex(raw[i].shape):
             before = raw[i][place]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 
 import lossdoctor
 from lossdoctor import _keras
+from lossdoctor.doctor import plan_repairs
 from lossdoctor.fixes.apply import compile_value
 from lossdoctor.types import ActivationEdit, At, BatchEdit, CompileEdit, Fix, Made, OutputsEdit
 from tests.fuzz import judge, oracle, real
@@ -25,7 +27,13 @@ def judge_repairs(case: Case) -> tuple[int, list[str]]:
     made = real.make(case)
     report = lossdoctor.check(made.model, made.batch)
     wrong, judged = [], 0
-    fixes = {fix.edits: fix for f in report.findings for fix in f.fixes if fix.verified and fix.edits}
+    bad = [f for f in report.findings if f.severity == "error"]
+    # One of several errors repaired is a step, whose objective is not yet the declared one: then the plan of all is judged.
+    fixes = {fix.edits: fix for f in bad for fix in f.fixes if fix.verified and fix.edits} if len(bad) == 1 else {}
+    plan = plan_repairs(report.exam)
+    if plan.steps and not any(f.severity == "error" for f in plan.left):
+        grade: Any = "safe" if all(step.fix.grade == "safe" for step in plan.steps) else "review"
+        fixes.setdefault(plan.edits, Fix("the plan", "batch", grade, edits=plan.edits))
     for fix in fixes.values():
         try:
             said = _judged(case, fix)
@@ -33,7 +41,7 @@ def judge_repairs(case: Case) -> tuple[int, list[str]]:
             continue
         judged += 1
         if said:
-            wrong.append(f"{fix.title} ({fix.grade}): {said}; {fix.code}")
+            wrong.append(f"{fix.title} ({fix.grade}): {said}; {fix.code or fix.edits}")
     return judged, wrong
 
 
@@ -54,8 +62,8 @@ def _judged(case: Case, fix: Fix) -> str:
             compiled[edit.argument] = compile_value(arguments, edit)
             told = _told(case, told, edit)
         elif isinstance(edit, OutputsEdit):
-            model = keras.Model(model.input, mapped(lambda path: _at(path, y_pred=model.output), edit.tree))
-            told = replace(told, outputs=mapped(lambda path: _at(path, y_pred=case.outputs), edit.tree))
+            model = keras.Model(model.input, mapped(partial(_at, y_pred=model.output), edit.tree))
+            told = replace(told, outputs=mapped(partial(_at, y_pred=case.outputs), edit.tree))
         else:
             assert isinstance(edit, ActivationEdit)
             raise Untold
