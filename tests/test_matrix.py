@@ -61,7 +61,7 @@ def test_releases_that_do_the_same(documents: dict[str, Any]) -> None:
         runs = runs_of(report, report, report)
         assert partings(runs) == () and exit_code(runs, (), fail_on) == code
     assert told.headline(runs_of(swapped, swapped), ()) == (
-        "All 2 runs do the same. Keras will train, silently, on the wrong thing."
+        "Both do the same. Keras will train, silently, on the wrong thing."
     )
 
 
