@@ -73,7 +73,7 @@ FACTS = (
     ),
     Fact(
         "dict-for-one-output",
-        "A dict with one target is taken for the single output of a model, whatever its key; later releases raise.",
+        "A dict with one target is accepted for the single output of a model (3.4 wants its layer's name, else trains nothing); later releases raise.",
         last="3.6",
         rules=("LD102",),
     ),

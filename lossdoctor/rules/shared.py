@@ -64,6 +64,13 @@ def untrained(exam: Exam) -> list[str]:
     return [path for path in output_paths(exam) if path not in met and path not in lossless]
 
 
+def by_layer_names(exam: Exam) -> bool:
+    """True where Keras goes by the layers' names, and the outputs are a dict with other keys."""
+    outputs, names = exam.case.model.outputs, exam.case.model.output_names
+    differ = isinstance(outputs, dict) and bool(names) and set(map(str, outputs)) != set(names or ())
+    return differ and releases.holds("layer-names", exam.case.environment.keras)
+
+
 def _losses(exam: Exam) -> dict[str, Any]:
     """{output path: its loss} where losses are given for each output."""
     loss, outputs = exam.case.compile.loss, exam.case.model.outputs

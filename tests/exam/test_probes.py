@@ -51,7 +51,7 @@ Y = RANDOM.normal(size=(N, 3)).astype("float32")
 
 
 def test_each_target_moves_the_gradient_of_its_output() -> None:
-    model = made(lambda i: {"z": layers.Dense(3)(i), "a": layers.Dense(3)(i)}, loss="mse")
+    model = made(lambda i: {"z": layers.Dense(3, name="z")(i), "a": layers.Dense(3, name="a")(i)}, loss="mse")
     by_name = exam(model, X, {"z": Y, "a": Y[::-1].copy()})
     assert by_name.probes.moved == {"y['z']": ("y_pred['z']",), "y['a']": ("y_pred['a']",)}
     by_place = exam(model, X, [Y, Y[::-1].copy()])
