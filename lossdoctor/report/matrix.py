@@ -31,7 +31,8 @@ def headline(runs: Sequence[Run], parts: Sequence[Parting]) -> str:
         return "No release could examine the case."
     if not parts:
         verdict = words.HEADLINE[read[-1].report["verdict"]] if read[-1].report else ""
-        alike = f"All {len(runs)} runs do the same." if len(runs) > 1 else "One release was run."
+        count = {1: "One release was run.", 2: "Both do the same."}
+        alike = count.get(len(runs), f"All {len(runs)} do the same.")
         return f"{alike} {verdict}"
     backends = {run.release.backend for run in runs}
     between = [
