@@ -153,6 +153,30 @@ FACTS = (
         rules=("LD307",),
     ),
     Fact(
+        "none-targets",
+        "None may stand for the target of an output without a loss; earlier releases raise AttributeError.",
+        first="3.12",
+        rules=("LD105",),
+    ),
+    Fact(
+        "metrics-by-layer-names",
+        "Metrics go by the outputs' layers' names: fit raises for a dict of outputs with other keys.",
+        last="3.11",
+        rules=("LD521", "LD522"),
+    ),
+    Fact(
+        "metrics-key-ignored",
+        "The keys of metrics are ignored where the model has a single output; earlier releases raise for an unknown one.",
+        first="3.14",
+        rules=("LD522",),
+    ),
+    Fact(
+        "mask-before-squeezing",
+        "Targets (N, T) of a masked output (N, T, 1) raise, or are masked at the wrong entries where N is T; earlier releases squeeze first.",
+        first="3.7",
+        rules=("LD302",),
+    ),
+    Fact(
         "list-of-x-sorted",
         "A dict of x for a list of inputs is dealt out in sorted-key order, not by name.",
         last="3.6",

@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 
 import lossdoctor
+from lossdoctor import releases
 from lossdoctor.exam.observe import examine
 from lossdoctor.facts import Exam
 from lossdoctor.types import Case, CompileArgs
@@ -101,6 +102,10 @@ def test_one_row_less_shows_an_axis_taken_for_the_samples() -> None:
     report = lossdoctor.check(model, (x, RANDOM.normal(size=(N, N))), repairs=False)
     found = [f for f in report.findings if f.severity == "error"]
     model.fit(x, RANDOM.normal(size=(N, N)), verbose=0)
+    if not releases.holds("mask-before-squeezing", keras.__version__):
+        model.fit(x[:-1], RANDOM.normal(size=(N - 1, N)), verbose=0, batch_size=N - 1)
+        assert found == []
+        return
     with pytest.raises(Exception, match=r"."):
         model.fit(x[:-1], RANDOM.normal(size=(N - 1, N)), verbose=0, batch_size=N - 1)
     assert [f.code for f in found] == ["LD302"] and "7" in found[0].message
