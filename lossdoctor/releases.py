@@ -171,9 +171,9 @@ FACTS = (
         rules=("LD522",),
     ),
     Fact(
-        "mask-before-squeezing",
-        "Targets (N, T) of a masked output (N, T, 1) raise, or are masked at the wrong entries where N is T; earlier releases squeeze first.",
-        first="3.7",
+        "masks-on-jax",
+        "A mask reaches the loss on JAX (3.6: in a compiled fit only), so that targets (N, T) of a masked output (N, T, 1) raise; before, JAX's arrays lose it.",
+        first="3.6",
         rules=("LD302",),
     ),
     Fact(

@@ -93,6 +93,10 @@ def test_weights_on_a_scalar_loss_are_averaged_as_keras_does() -> None:
     assert values["scalar"] == pytest.approx(0.25)
 
 
+@pytest.mark.skipif(
+    not releases.since(keras.__version__, "3.7"),
+    reason="eager arrays of JAX, on which a step is replayed, lose their masks",
+)
 def test_one_row_less_shows_an_axis_taken_for_the_samples() -> None:
     tokens = keras.Input((N,), dtype="int32")
     states = layers.Embedding(9, 5, mask_zero=True)(tokens)
@@ -102,10 +106,6 @@ def test_one_row_less_shows_an_axis_taken_for_the_samples() -> None:
     report = lossdoctor.check(model, (x, RANDOM.normal(size=(N, N))), repairs=False)
     found = [f for f in report.findings if f.severity == "error"]
     model.fit(x, RANDOM.normal(size=(N, N)), verbose=0)
-    if not releases.holds("mask-before-squeezing", keras.__version__):
-        model.fit(x[:-1], RANDOM.normal(size=(N - 1, N)), verbose=0, batch_size=N - 1)
-        assert found == []
-        return
     with pytest.raises(Exception, match=r"."):
         model.fit(x[:-1], RANDOM.normal(size=(N - 1, N)), verbose=0, batch_size=N - 1)
     assert [f.code for f in found] == ["LD302"] and "7" in found[0].message
