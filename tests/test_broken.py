@@ -107,7 +107,11 @@ OTHERWISE: dict[str, list[tuple[str, list[str]]]] = {
     "a loss that returns None": [("left-out", [])],  # NaN, which LD805 says
     "a dict for one output": [("layer-names", ["LD102"]), ("dict-for-one-output", [])],
     "a nested target": [("left-out", [])],
-    "partial losses, both targets by place": [("partial-losses-raise", ["LD502"]), ("left-out", [])],
+    "partial losses, both targets by place": [
+        ("layer-names", ["LD203"]),
+        ("partial-losses-raise", ["LD502"]),
+        ("left-out", []),  # what is left of the outputs is paired from the first on
+    ],
     "weights under unknown names": [("dict-losses-sorted", [])],
 }
 

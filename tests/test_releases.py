@@ -216,6 +216,33 @@ def complex_targets() -> bool:
 
 
 @probe
+def none_targets() -> bool:
+    model = heads("list")
+    return not raises(lambda: fit(model, [Z, None], loss=["mse", None]))
+
+
+@probe
+def metrics_by_layer_names() -> bool:
+    model = heads("dict", ("first", "second"))
+    y, metrics = {"z": Z, "a": A}, {"z": ["mae"], "a": ["mse"]}
+    return raises(lambda: fit(model, y, loss="mse", metrics=metrics))
+
+
+@probe
+def metrics_key_ignored() -> bool:
+    return not raises(lambda: fit(single(), Z, loss="mse", metrics={"other": ["mae"]}))
+
+
+@probe
+def masks_on_jax() -> bool:
+    tokens = keras.Input((5,), dtype="int32")
+    model = keras.Model(tokens, layers.Dense(1)(layers.Embedding(9, 4, mask_zero=True)(tokens)))
+    model.compile(loss="mse")
+    x = np.arange(N * 5).reshape(N, 5) % 9
+    return raises(lambda: model.fit(x, np.ones((N, 5), "float32"), verbose=0))
+
+
+@probe
 def list_of_x_sorted() -> bool:
     z, a = (keras.Input((4,), name=name) for name in ("z", "a"))
     head = layers.Dense(1)

@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 
 import lossdoctor
+from lossdoctor import releases
 from lossdoctor.exam.observe import examine
 from lossdoctor.facts import Exam
 from lossdoctor.types import Case, CompileArgs
@@ -92,6 +93,10 @@ def test_weights_on_a_scalar_loss_are_averaged_as_keras_does() -> None:
     assert values["scalar"] == pytest.approx(0.25)
 
 
+@pytest.mark.skipif(
+    not releases.since(keras.__version__, "3.7"),
+    reason="eager arrays of JAX, on which a step is replayed, lose their masks",
+)
 def test_one_row_less_shows_an_axis_taken_for_the_samples() -> None:
     tokens = keras.Input((N,), dtype="int32")
     states = layers.Embedding(9, 5, mask_zero=True)(tokens)
