@@ -264,8 +264,12 @@ def _saved_dataset(folder: str) -> Batch:
         raise CaseError(
             f"{folder} is a folder, but none that tf.data.Dataset.save wrote; name an .npz file or a saved dataset."
         )
-    import tensorflow as tf
-
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise CaseError(
+            f"{folder} is a dataset that TensorFlow saved, and TensorFlow is not installed; install it."
+        ) from error
     try:
         data = next(iter(tf.data.Dataset.load(folder)))
     except Exception as error:  # whatever TensorFlow finds wrong with the files
