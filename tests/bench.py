@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -15,8 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 COMMAND = str(Path(sys.executable).parent / "lossdoctor")
-REPEATS = 5
+REPEATS = int(os.environ.get("REPEATS", "5"))
+CASES = 100
+QUICK = ("help", "rule", "no such rule", "no such command", "no such option", "no such file")
 NEEDED_BYTES = 4 << 30
+WRONG = (
+    ["chekc"],
+    ["check", "--bogus"],
+    ["check", "gone.keras", "gone.npz"],
+)
 
 BUILD = """
 import sys, numpy as np, keras
@@ -44,6 +52,30 @@ import sys, keras, numpy as np
 model = keras.saving.load_model(sys.argv[1])
 data = np.load(sys.argv[2])
 print(model.train_on_batch(data["x"], {"zoom": data["y/zoom"], "label": data["y/label"]}))
+"""
+# A model with as many heads as asked for: Keras's own first step, and the stand-in's check of the same, each in CPU seconds,
+# which a busy machine stretches less than the clock. The first check warms up what one process imports once.
+WIDE = """
+import sys, time, json, numpy as np, keras, lossdoctor
+from keras import layers
+count, width = int(sys.argv[1]), 8
+i = keras.Input((4,))
+h = layers.Dense(count)(i)
+names = [f"o{k:05d}" for k in range(count)]
+model = keras.Model(i, {name: h[:, k : k + 1] for k, name in enumerate(names)})
+random = np.random.default_rng(0)
+x, y = random.normal(size=(8, 4)), {name: random.normal(size=(8, 1)) for name in names}
+model.compile("sgd", loss="mse")
+small = {"a": ((8, 1), "float32")}
+lossdoctor.check(outputs=small, batch=(None, {"a": y[names[0]]}), loss="mse")
+start = time.process_time()
+report = lossdoctor.check(model, (x, y))
+str(report), report.to_json()
+checked = time.process_time() - start
+start = time.process_time()
+if "--alone" not in sys.argv:
+    model.train_on_batch(x, y)
+print(json.dumps([checked, time.process_time() - start]))
 """
 # The same nested losses from nested_losses and written by hand: the first step traces, the others train. In turns.
 NESTED = """
@@ -89,10 +121,11 @@ print(json.dumps([statistics.median(t[by_path]) / statistics.median(t[by_hand]) 
 
 @dataclass(frozen=True)
 class Figure:
-    """Medians of one command: wall time in seconds and peak resident memory in bytes."""
+    """Medians of one command: wall time in seconds and peak resident memory in bytes; and the least of the times."""
 
     seconds: float
     memory: float
+    least: float = 0.0
 
 
 def once(command: list[str]) -> Figure:
@@ -101,7 +134,7 @@ def once(command: list[str]) -> Figure:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1):
+    if process.returncode not in (0, 1) and command[1:2] != ["rule"] and command[1:] not in WRONG:
         raise SystemExit(f"exit code {process.returncode}: {' '.join(command)[:200]}")
     return Figure(time.perf_counter() - start, usage.ru_maxrss * 1024)
 
@@ -115,7 +148,11 @@ def measure(commands: dict[str, list[str]]) -> dict[str, Figure]:
             if turn:
                 runs[name].append(figure)
     return {
-        name: Figure(statistics.median(f.seconds for f in found), statistics.median(f.memory for f in found))
+        name: Figure(
+            statistics.median(f.seconds for f in found),
+            statistics.median(f.memory for f in found),
+            min(f.seconds for f in found),
+        )
         for name, found in runs.items()
     }
 
@@ -128,9 +165,10 @@ def main() -> None:
             raise SystemExit(f"the benchmark needs 4 GiB free in {folder.parent}.")
         figures = measure(_commands(folder))
         nested = nested_ratios()
+        wide = wide_seconds((25, 50, 100))
     finally:
         shutil.rmtree(folder)
-    _print(figures, nested)
+    _print(figures, nested, wide)
 
 
 def _commands(folder: Path) -> dict[str, list[str]]:
@@ -152,8 +190,37 @@ def _commands(folder: Path) -> dict[str, list[str]]:
         "check large batch": check(small, large / "data.npz"),
         "plain script": [sys.executable, "-c", PLAIN, str(large / "model.keras"), str(large / "batch.npz")],
         "cached check": [part for part in check(small, small / "batch.npz") if part != "--no-cache"],
+        "100 cases": [COMMAND, "check", "--no-cache", "--fail-on", "never", "--config", str(_settings(small, CASES))],
+        "1 case": [COMMAND, "check", "--no-cache", "--fail-on", "never", "--config", str(_settings(small, 1))],
+        "python": [sys.executable, "-c", "pass"],
         "help": [COMMAND, "--help"],
+        "rule": [COMMAND, "rule", "LD203"],
+        "no such rule": [COMMAND, "rule", "LD999"],
+        "no such command": [COMMAND, "chekc"],
+        "no such option": [COMMAND, "check", "--bogus"],
+        "no such file": [COMMAND, "check", "gone.keras", "gone.npz"],
     }
+
+
+def _settings(small: Path, count: int) -> Path:
+    """Settings with this many cases, all of the small model."""
+    path = small / f"cases{count}.toml"
+    case = '[[cases]]\nname = "case {}"\nmodel = "model.keras"\nbatch = "batch.npz"\n'
+    path.write_text("".join(case.format(i) for i in range(count)), encoding="utf-8")
+    return path
+
+
+def wide_seconds(counts: tuple[int, ...]) -> dict[int, tuple[float, float]]:
+    """{leaves: CPU seconds of (a check, Keras's own first train_on_batch)} of a model with that many outputs."""
+    found = {}
+    for count in counts:
+        done = subprocess.run([sys.executable, "-c", WIDE, str(count)], check=True, capture_output=True, text=True)
+        found[count] = tuple(json.loads(done.stdout.splitlines()[-1]))
+        print(
+            f"{count} leaves: check {found[count][0]:.1f}, Keras's own first step {found[count][1]:.1f} CPU seconds",
+            flush=True,
+        )
+    return found
 
 
 def nested_ratios() -> tuple[float, float]:
@@ -167,7 +234,7 @@ def _size(path: Path) -> str:
     return f"{path.stat().st_size / 1e6:.1f} MB"
 
 
-def _print(found: dict[str, Figure], nested: tuple[float, float]) -> None:
+def _print(found: dict[str, Figure], nested: tuple[float, float], wide: dict[int, tuple[float, float]]) -> None:
     def ratio(a: str, b: str, of: Callable[[Figure], float] = lambda f: f.seconds) -> float:
         return of(found[a]) / of(found[b])
 
@@ -175,21 +242,46 @@ def _print(found: dict[str, Figure], nested: tuple[float, float]) -> None:
         return f.memory
 
     rows = [
-        ("check, small model / import keras, time", ratio("check small", "import keras"), "<=", 1.25),
-        ("check, large model / small model, time", ratio("check large model", "check small"), "<=", 1.15),
+        ("check, small model / import keras, time", ratio("check small", "import keras"), "<=", 1.15),
+        ("check, large model / small model, time", ratio("check large model", "check small"), "<=", 1.1),
         (
             "check, large model / small model, peak memory",
             ratio("check large model", "check small", memory),
             "<=",
-            1.15,
+            1.1,
         ),
         ("check answered from the cache / import keras, time", ratio("cached check", "import keras"), "<=", 0.2),
         ("load_model + train_on_batch / check, large model", ratio("plain script", "check large model"), ">=", 2.0),
-        ("check, 2 GB batch / small batch, time", ratio("check large batch", "check small"), "<=", 1.3),
-        ("check, 2 GB batch / small batch, peak memory", ratio("check large batch", "check small", memory), "<=", 1.3),
+        ("check, 2 GB batch / small batch, time", ratio("check large batch", "check small"), "<=", 1.2),
+        ("check, 2 GB batch / small batch, peak memory", ratio("check large batch", "check small", memory), "<=", 1.2),
         ("training step, nested_losses / by hand, time", nested[0], "<=", 1.05),
         ("first traced step, nested_losses / by hand, time", nested[1], "<=", 1.1),
-        ("lossdoctor --help, seconds", found["help"].seconds, "<=", 0.25),
+        (
+            f"a case after the first, of {CASES} in one run, seconds",
+            (found["100 cases"].seconds - found["1 case"].seconds) / (CASES - 1),
+            "<=",
+            0.1,
+        ),
+        *(
+            (
+                f"{few} to {many} leaves, CPU time of a check / of the tree",
+                wide[many][0] / wide[few][0] * few / many,
+                "<=",
+                1.1,
+            )
+            for few, many in itertools.pairwise(wide)
+        ),
+        (
+            f"{max(wide)} leaves, check / Keras's own first step, CPU time",
+            wide[max(wide)][0] / wide[max(wide)][1],
+            "<=",
+            1.0,
+        ),
+        *((f"lossdoctor, {name}, seconds (least)", found[name].least, "<=", 0.2) for name in QUICK),
+        *(
+            (f"lossdoctor, {name} / python -c pass", found[name].least / found["python"].least, "<=", 20)
+            for name in QUICK
+        ),
     ]
     print(f"\n{'figure':<52}{'measured':>9}   {'to reach':>8}")
     for name, value, sign, goal in rows:

@@ -9,8 +9,10 @@ import typer
 
 from lossdoctor.cli import check, demo, explain, fix, init, matrix, patch, rule, show
 from lossdoctor.cli.boundary import Stop, boundary, open_streams, terminable
+from lossdoctor.cli.light import lightened
 from lossdoctor.cli.output import InOrder
 
+_HELP = ["-h", "--help"]
 app = typer.Typer(
     name="lossdoctor",
     help="Examine a Keras model and one batch before training, and say what Keras will really do.",
@@ -18,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help comes twice as fast
     add_completion=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": _HELP},
 )
 
 
@@ -56,7 +58,7 @@ def run() -> None:
     open_streams()
     try:
         with boundary(), terminable():
-            app()
+            lightened(typer.main.get_command(app), _HELP)()
     except Stop as stop:
         if str(stop):
             print(f"lossdoctor: {stop}", file=sys.stderr)

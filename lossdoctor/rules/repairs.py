@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam, LossCall
@@ -71,19 +72,27 @@ def compile_argument(
 
 def present(exam: Exam, argument: str) -> Tree:
     """The argument as it is, every leaf an `At` (a number or None is itself)."""
-    tree = getattr(exam.case.compile, argument)
-    flat = [
-        value if value is None or isinstance(value, int | float) else At(path)
-        for path, value in trees.leaves(argument, tree)
-    ]
-    return trees.pack(tree, flat)
+    return trees.pack(getattr(exam.case.compile, argument), [leaf for _, leaf in _present(exam, argument)])
+
+
+def _present(exam: Exam, argument: str) -> list[tuple[str, Any]]:
+    """(path, leaf as it is) of an argument's leaves, made once an exam: there may be a finding for every leaf."""
+    known = _PRESENT.setdefault(exam, {})
+    if argument not in known:
+        known[argument] = [
+            (path, value if value is None or isinstance(value, int | float) else At(path))
+            for path, value in trees.leaves(argument, getattr(exam.case.compile, argument))
+        ]
+    return known[argument]
+
+
+_PRESENT: WeakKeyDictionary[Exam, dict[str, list[tuple[str, Any]]]] = WeakKeyDictionary()
 
 
 def replaced(exam: Exam, argument: str, leaves: Mapping[str, Any]) -> Tree:
     """The argument with other leaves at these paths."""
     tree = getattr(exam.case.compile, argument)
-    flat = zip(trees.paths(argument, tree), trees.values(present(exam, argument)), strict=True)
-    return trees.pack(tree, [leaves.get(path, old) for path, old in flat])
+    return trees.pack(tree, [leaves.get(path, old) for path, old in _present(exam, argument)])
 
 
 def other_loss(title: str, exam: Exam, path: str, leaf: Any, grade: Grade = "review") -> Fix:
