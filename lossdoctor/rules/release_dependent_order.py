@@ -74,6 +74,6 @@ RULE = Rule(
     summary="The same case is paired differently on other Keras releases.",
     page=__doc__,
     check=check,
-    bad=(Example("a dict of targets for a list of outputs", _MODEL + 'y = {"d": d, "c": c}\n', "info"),),
+    bad=(Example("a dict of targets for a list of outputs", _MODEL + 'y = {"d": d, "c": c}\n', "info", since="3.7"),),
     good=(Example("targets in the outputs' order", _MODEL + "y = [d, c]\n"),),
 )
