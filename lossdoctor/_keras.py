@@ -176,7 +176,14 @@ def symbol(module: str, name: str) -> Any:
     if found is None and module.split(".")[0] != "keras" and module not in sys.modules:
         with contextlib.suppress(Exception):  # an installed package of layers, which Keras would import
             importlib.import_module(module)
-    return found if found is not None else getattr(sys.modules.get(module), name, None)
+    if found is not None:
+        return found
+    home: Any = sys.modules.get(module)
+    if home is None and module.startswith("keras."):  # older releases have their public modules under another name
+        home = keras
+        for step in module.split(".")[1:]:
+            home = getattr(home, step, None)
+    return getattr(home, name, None) if inspect.ismodule(home) else None
 
 
 def is_saveable(value: Any) -> bool:
