@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hostile.fuzz import FOUND, TARGETS, attempt
+from tests.hostile.fuzz import TARGETS, attempt
 
 SEEDS = {"batch": 150, "tree": 400, "document": 100, "config": 40, "argument": 300}
 
@@ -14,8 +14,3 @@ def test_random_damage_is_read_or_refused(target: str) -> None:
     for seed in range(SEEDS[target]):
         error = attempt(target, seed)
         assert error is None, (target, seed, error)
-
-
-def test_what_was_found_once_stays_mended() -> None:
-    for target, seed in FOUND:
-        assert attempt(target, seed) is None, (target, seed)
