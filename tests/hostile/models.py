@@ -317,6 +317,16 @@ STRANGE = {
 }
 
 
+def _unfit() -> Any:
+    """A Reshape that takes no size which the Input leaves open."""
+    made = functional(
+        called(layer("Reshape", name="r", target_shape=[5, 1]), tensor("i")), called(dense(), tensor("r", (None, 5, 1)))
+    )
+    made["config"]["layers"][0]["config"]["batch_shape"] = [None, None, 4]
+    return made
+
+
+STRANGE["a layer that takes no size of its input"] = Case(with_model(_unfit()), "cannot be called on its own inputs")
 SHAPES = {
     f"input of shape {v!r:.24}": Case(with_model(_with((*LAYERS, 0, "config", "batch_shape"), v)), codes=(1, 2))
     for v in (None, [], [None, -4], [None, 10**12], [None, "4"], [None, 1.5], "ab", {}, 4, [[None, 4]])
