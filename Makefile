@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What is also run on the JAX backend: all that asks Keras.
-ON_JAX := tests/exam tests/explain tests/hosts/test_preflight.py tests/rules tests/test_broken.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
+ON_JAX := tests/exam tests/explain tests/fuzz tests/hosts/test_preflight.py tests/rules tests/test_broken.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test lint format types bench fixtures golden readme docs clean
+.PHONY: demo test test-matrix test-matrix-short lint format types test-environments bench fuzz fixtures golden readme docs clean
 
 demo: $(STAMP)
 	@$(BIN)/lossdoctor demo
@@ -17,6 +17,18 @@ demo: $(STAMP)
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadgroup $(ON_JAX)
+
+# `lossdoctor matrix` end to end: downloads two Keras releases and JAX.
+test-environments: $(STAMP)
+	$(BIN)/python -m pytest -m uv tests/test_matrix.py
+
+# The core tests under several Keras releases, each in an environment of its own: make test-matrix KERAS="3.4.1 3.8.0"
+test-matrix: $(STAMP)
+	$(BIN)/python tests/matrix.py $(KERAS)
+
+# What differs most between releases, on two old ones; `.ci/run` runs it.
+test-matrix-short: $(STAMP)
+	$(BIN)/python tests/matrix.py --short $(KERAS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -31,6 +43,10 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python tests/bench.py
+
+# Generated cases: the real Keras, the declared objective in NumPy, and lossdoctor, N new ones. KERAS_BACKEND=jax for JAX.
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --cases $(or $(N),300) $(FUZZ)
 
 # Rebuild the fixtures' model and batch files with the installed Keras.
 fixtures: $(STAMP)

@@ -1,10 +1,9 @@
 """The one module that touches what is private in Keras. Everything else uses Keras's public API.
 
-Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.compile_utils.get_loss`,
-`keras.src.api_export.get_symbol_from_name`,
-`keras.src.backend.compute_output_spec`, `keras.src.backend.common.global_state`,
-`_keras_history` of a KerasTensor, `_compile_config` and `_inputs_struct` of a model. From Keras 3.6 on:
-`keras.src.backend.{get_keras_mask, set_keras_mask}`; before, the mask is the attribute `_keras_mask` of a tensor.
+Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.compile_utils.get_loss`, `trainer.model_supports_jit`,
+`keras.src.api_export.get_symbol_from_name`, `keras.src.backend.compute_output_spec`, `keras.src.backend.common.global_state`,
+`_keras_history` of a KerasTensor, `_compile_config`, `_compile_loss`, `_inputs_struct` and `_distribute_strategy` of a model. From Keras 3.6 on:
+`keras.src.backend.{get_keras_mask, set_keras_mask}`; before, the mask is the attribute `_keras_mask` of a tensor. Of TensorFlow: `ResourceVariable`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import copy
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -22,6 +21,7 @@ from keras.src import api_export as _api_export
 from keras.src import backend as _backend
 from keras.src.backend.common import global_state as _global_state
 from keras.src.trainers import compile_utils as _compile_utils
+from keras.src.trainers.trainer import model_supports_jit as _model_supports_jit
 
 from lossdoctor import trees
 from lossdoctor.types import CompileArgs, InputSpec, Spec, Tree
@@ -43,6 +43,37 @@ def resolve_loss(identifier: Any, y_true: Any, y_pred: Any) -> Any:
     The strings "crossentropy" and "ce" depend on the shapes (`compile_utils.get_loss`).
     """
     return _compile_utils.get_loss(identifier, y_true, y_pred)
+
+
+def trace_once(model: Any) -> None:
+    """Let Keras's own `Mean` of every loss be allocated outside of the graph that creates it.
+
+    `CompileLoss.build` makes them inside the first traced step; TensorFlow then lifts their initial values out, a function each,
+    and traces the step a second time, with them there, which is the trace that runs. With them outside there is that
+    trace alone. All else in `build`, its checks and its name scopes, happens in the graph as ever.
+    """
+    losses = getattr(model, "_compile_loss", None)
+    if backend_name() != "tensorflow" or losses is None:
+        return
+    try:
+        from tensorflow import init_scope, variable_creator_scope
+        from tensorflow.python.ops.resource_variable_ops import ResourceVariable
+    except ImportError:  # another layout of TensorFlow: Keras is left to itself
+        return
+    build = losses.build
+
+    def outside(_: Any, **given: Any) -> Any:
+        with init_scope():
+            return ResourceVariable(**{k: v for k, v in given.items() if k in _OF_A_VARIABLE})
+
+    def built(*args: Any) -> None:
+        with variable_creator_scope(outside):
+            build(*args)
+
+    losses.build = built
+
+
+_OF_A_VARIABLE = ("initial_value", "trainable", "name", "dtype", "shape", "synchronization", "aggregation")
 
 
 def loss_label(loss: Any) -> str:
@@ -234,11 +265,54 @@ def compile_args(model: Any) -> CompileArgs:
         loss_weights=trees.plain(config.get("loss_weights")),
         metrics=trees.plain(config.get("metrics")),
         weighted_metrics=trees.plain(config.get("weighted_metrics")),
-        run_eagerly=bool(config.get("run_eagerly", False)),
+        # The attributes, not the arguments: they may be set after compile, and say what Keras made of them.
+        run_eagerly=bool(getattr(model, "run_eagerly", False)),
+        jit_compile=bool(getattr(model, "jit_compile", False)),
+        steps_per_execution=_steps(getattr(model, "steps_per_execution", 1)),
+        **optimizer_scale(getattr(model, "optimizer", None)),
         source="the model",
         compiled=True,
         others=other_arguments(config),
     )
+
+
+def saved_execution(config: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """How Keras would run a step after `load_model`: the fields of `CompileArgs` that tell it.
+
+    `compile_from_config` compiles with what was saved (`jit_compile` resolved), and wraps the optimizer by the loaded model's policy.
+    """
+    jit = config.get("jit_compile")
+    eager = bool(config.get("run_eagerly", False))
+    return {
+        "run_eagerly": eager,
+        "jit_compile": "auto" if not isinstance(jit, bool) else jit and not eager and _model_supports_jit(model),
+        "steps_per_execution": _steps(config.get("steps_per_execution", 1)),
+        **_saved_scale(config.get("optimizer"), getattr(getattr(model, "dtype_policy", None), "name", "")),
+    }
+
+
+def _steps(given: Any) -> int:
+    return given if isinstance(given, int) and given > 1 else 1
+
+
+def optimizer_scale(optimizer: Any) -> dict[str, Any]:
+    """By what an optimizer multiplies the loss: `loss_scale` and `dynamic_scale` of `CompileArgs`."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return {"loss_scale": float(optimizer.initial_scale), "dynamic_scale": True}
+    factor = getattr(optimizer, "loss_scale_factor", None)
+    return {"loss_scale": None if factor is None else float(factor)}
+
+
+def _saved_scale(optimizer: Any, policy: str) -> dict[str, Any]:
+    """The same of a saved optimizer, read from its config: an optimizer is not rebuilt for a check."""
+    saved: dict[str, Any] = optimizer if isinstance(optimizer, dict) else {}
+    given = saved.get("config")
+    config: dict[str, Any] = given if isinstance(given, dict) else {}
+    if saved.get("class_name") == "LossScaleOptimizer" or policy == "mixed_float16":
+        scale = config.get("initial_scale")
+        return {"loss_scale": float(scale) if isinstance(scale, int | float) else 2.0**15, "dynamic_scale": True}
+    factor = config.get("loss_scale_factor")
+    return {"loss_scale": float(factor) if isinstance(factor, int | float) else None}
 
 
 def other_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -406,38 +480,7 @@ def build_inputs(declared: Tree) -> Any:
     return keras.Model(tensors, [keras.layers.Identity(dtype=t.dtype)(t) for t in flat])
 
 
-def was_configured(file: Mapping[str, Any]) -> bool:
-    """True where this process has another configuration than `file` (keras.json) gives, or registered classes of its own."""
-    floatx = file.get("floatx", "float32")
-    due = (floatx, file.get("epsilon", 1e-7), file.get("image_data_format", "channels_last"), floatx)
-    registered = keras.saving.get_custom_objects().values()
-    return _configuration() != due or any(not _is_ours(value) for value in registered)
-
-
-def _configuration() -> tuple[Any, ...]:
-    config = keras.config
-    return (config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name)
-
-
-def _is_ours(value: Any) -> bool:
-    return str(getattr(value, "__module__", "")).split(".")[0] in ("keras", "lossdoctor")
-
-
-@contextlib.contextmanager
-def preserved_state() -> Iterator[None]:
-    """Names are numbered afresh inside; afterwards configuration, numbering and registered objects are as before."""
-    floatx, epsilon, layout, _ = _configuration()
-    policy, registry = keras.config.dtype_policy(), keras.saving.get_custom_objects()
-    registered = dict(registry)
-    numbers = _global_state.get_global_attribute("object_name_uids")
-    _global_state.set_global_attribute("object_name_uids", None)
-    try:
-        yield
-    finally:
-        _global_state.set_global_attribute("object_name_uids", numbers)
-        keras.config.set_floatx(floatx)
-        keras.config.set_epsilon(epsilon)
-        keras.config.set_image_data_format(layout)
-        keras.config.set_dtype_policy(policy)
-        registry.clear()
-        registry.update(registered)
+def thread_settings() -> dict[str, Any]:
+    """Keras's settings of this thread (policy, numbering of names ...), by name: the dict that Keras itself reads and writes."""
+    settings: dict[str, Any] = vars(_global_state.GLOBAL_STATE_TRACKER)
+    return settings

@@ -25,12 +25,27 @@ _UNSET: Any = object()
 
 
 class FindingsError(Exception):
-    """Raised by `Report.raise_for_findings`; its text is the report's findings, `report` the report."""
+    """Raised by `Report.raise_for_findings`; its text is the report's findings and a repair, `report` the report."""
 
     def __init__(self, report: Report, at: Severity) -> None:
         self.report = report
         found = [f for f in report.findings if at_least(f.severity, at)]
-        super().__init__("\n".join(f"{f.severity} {f.code} {f.name}: {f.message}" for f in found))
+        told = [f"{f.severity} {f.code} {f.name}: {f.message}" for f in found]
+        super().__init__("\n".join([*told, *_repair(found)]))
+
+
+def _repair(findings: Sequence[Finding]) -> list[str]:
+    """The first repair among the findings, one that was tried where there is one: a line that says so, and its code."""
+    fixes = [fix for f in findings for fix in f.fixes if fix.code and fix.grade != "manual"]
+    best = next((fix for fix in fixes if fix.verified), fixes[0] if fixes else None)
+    if best is None:
+        return []
+    lines = best.code.splitlines()
+    if len(lines) > 2:
+        return [f"Repair: {best.title}; report.patch() writes it."]
+    how = "Repair, tried" if best.verified else "Repair"
+    review = " (review)" if best.grade == "review" else ""
+    return [f"{how}: {best.title}{review}", *(f"    {line}" for line in lines)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,12 +176,11 @@ def _name(model: Any) -> str:
 
 def _hold(batch: Any) -> Batch:
     from lossdoctor.case.batch import hold_batch
+    from lossdoctor.case.datasets import first_batch
 
     if isinstance(batch, Batch):
         return batch
-    if not isinstance(batch, tuple | list):
-        batch = next(iter(batch), None)
-    return hold_batch(tuple(batch) if isinstance(batch, list) else batch, "the call")
+    return hold_batch(tuple(batch) if isinstance(batch, list) else first_batch(batch, "the call")[0], "the call")
 
 
 __all__ = ["FindingsError", "Report", "check"]

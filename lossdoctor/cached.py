@@ -16,11 +16,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lossdoctor import stored
+from lossdoctor.files import cache_folder
 from lossdoctor.fingerprint import Unknown, code_of, environment_of, file_bytes
 from lossdoctor.request import CheckCase
 from lossdoctor.types import CaseError, ReportData
+
+if TYPE_CHECKING:
+    from lossdoctor.facts import Exam
 
 MOST_ENTRIES = 1000
 # Up to this size a file is hashed whole; above it, its zip directory, which has a checksum of every member.
@@ -40,16 +45,23 @@ def examine_anew(
     case: CheckCase, *, cache: bool = True, progress: Callable[[str], None] = lambda _: None
 ) -> ReportData:
     """The report of a case, examined now and kept in the cache. Raises `CaseError`."""
+    return examine_with_exam(case, cache=cache, progress=progress)[0]
+
+
+def examine_with_exam(
+    case: CheckCase, *, cache: bool = True, progress: Callable[[str], None] = lambda _: None
+) -> tuple[ReportData, Exam]:
+    """`examine_anew`, and the exam that its report tells of. Raises `CaseError`."""
     key, inputs = (key_of(case), _inputs(case)) if cache else (None, None)
-    from lossdoctor.doctor import examine as run
+    from lossdoctor.doctor import examine_with_exam as run
 
     if case.folder is not None and case.folder not in sys.path:
         sys.path.insert(0, case.folder)
-    report = run(case.model, case.batch, progress=progress, **case.options())
+    report, exam = run(case.model, case.batch, progress=progress, **case.options())
     # A file that changed meanwhile may have been read before or after.
     if key is not None and _inputs(case) == inputs:
         _write(key, report)
-    return report
+    return report, exam
 
 
 def lookup(case: CheckCase) -> ReportData | None:
@@ -57,7 +69,7 @@ def lookup(case: CheckCase) -> ReportData | None:
     key = key_of(case)
     if key is None:
         return None
-    path = _folder() / f"{key}.json"
+    path = cache_folder() / f"{key}.json"
     try:
         checksum, text = path.read_text(encoding="ascii").split("\n", 1)
         if checksum != _checksum(text):
@@ -130,15 +142,6 @@ def _directory(path: str) -> bytes:
     return repr(members).encode("utf-8", "surrogatepass")
 
 
-def _folder() -> Path:
-    given = os.environ.get("LOSSDOCTOR_CACHE_DIR")
-    if given:
-        return Path(given)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("lossdoctor", appauthor=False)
-
-
 def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode("ascii", "replace")).hexdigest()
 
@@ -149,7 +152,7 @@ def _write(key: str, report: ReportData) -> None:
 
     text = stored.dump(report)
     try:
-        folder = _folder()
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / f"{key}.json", f"{_checksum(text)}\n{text}")
         _prune(folder)
@@ -173,4 +176,4 @@ def _prune(folder: Path) -> None:
             os.unlink(path)
 
 
-__all__ = ["MOST_ENTRIES", "examine", "examine_anew", "key_of", "lookup"]
+__all__ = ["MOST_ENTRIES", "examine", "examine_anew", "examine_with_exam", "key_of", "lookup"]

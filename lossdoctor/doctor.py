@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor import stored as stored  # importing it makes reports picklable
@@ -127,6 +129,7 @@ def apply_rules(
 ) -> tuple[tuple[Finding, ...], Checks]:
     """What the chosen rules find, worst first, and which rules could not run and why."""
     from lossdoctor.rules import RULES
+    from lossdoctor.rules.consequences import without_consequences
     from lossdoctor.rules.loss_raises import unexplained
     from lossdoctor.rules.selection import choose, override, severity_of
 
@@ -142,6 +145,7 @@ def apply_rules(
             continue
         findings.extend(rule.check(exam))
         ran.append(rule.code)
+    findings = list(without_consequences(exam, findings, {rule.code: rule.check for rule in RULES}.__getitem__))
     if exam.fit.outcome.status == "raises" and "LD804" in ran and not any(f.severity == "error" for f in findings):
         findings.append(unexplained(exam))
     findings = list(override(findings, severity or {}))
@@ -152,13 +156,15 @@ def apply_rules(
 def notes(exam: Exam) -> tuple[str, ...]:
     """Remarks on what was not looked at."""
     case = exam.case
-    said = list(case.model.notes)
+    said = [*case.model.notes, *case.batch.notes]
     if case.batch.total_rows is not None:
         said.append(f"the batch beyond its first {case.rows} rows (it has {case.batch.total_rows})")
     if case.model.predictions is None and exam.run.calls:
         said.append(
             "real predictions: no weights were loaded, and seeded plausible values stand in for what the model would predict"
         )
+    if "strategy" in exam.skipped:
+        said.append(f"the replicas of the model's strategy: {exam.skipped['strategy']}")
     if any(m is not None for m in case.model.masks):
         said.append(
             "the masks that x really makes: plausible ones stand in for them (the last step of every other sample is padding)"
@@ -214,17 +220,32 @@ def pairs(exam: Exam) -> tuple[Pair, ...]:
         for path, value in trees.leaves("loss_weights", exam.case.compile.loss_weights)
         if isinstance(value, int | float)
     }
-    rows = [replace(pair, weight_path=_weight_path(pair, weights)) for call in exam.run.calls for pair in _rows(call)]
+    ordered = sorted((value, path) for path, value in weights.items() if not math.isnan(value))
+    rows = [
+        replace(pair, weight_path=_weight_path(pair, weights, ordered))
+        for call in exam.run.calls
+        for pair in _rows(call)
+    ]
     return tuple(sorted(rows, key=lambda p: (order.get(p.output, len(order)), p.call)))
 
 
-def _weight_path(pair: Pair, weights: Mapping[str, float]) -> str | None:
-    """The given weight that has the measured value; where several have it, the one in the loss's or the output's place."""
-    equal = [path for path, value in weights.items() if math.isclose(value, pair.weight, rel_tol=1e-5, abs_tol=1e-9)]
-    if len(equal) < 2:
-        return equal[0] if equal else None
+def _weight_path(pair: Pair, weights: Mapping[str, float], ordered: Sequence[tuple[float, str]]) -> str | None:
+    """The given weight that has the measured value; where several have it, the one in the loss's or the output's place.
+
+    `ordered` holds (weight, its path), least first: what is equal to one value lies side by side.
+    """
+
+    def equal(value: float) -> bool:
+        return math.isclose(value, pair.weight, rel_tol=1e-5, abs_tol=1e-9)
+
+    slack = max(abs(pair.weight) * 2e-5, 1e-8) if math.isfinite(pair.weight) else math.nan
+    first = 0 if math.isnan(slack) else bisect_left(ordered, (pair.weight - slack, ""))
+    near = takewhile(lambda item: not item[0] > pair.weight + slack, islice(ordered, first, None))
+    beside = list(islice((path for value, path in near if equal(value)), 2))
+    if len(beside) < 2:
+        return beside[0] if beside else None
     places = (pair.loss_path.removeprefix("loss"), pair.output.removeprefix("y_pred"))
-    return next((path for place in places for path in equal if path == f"loss_weights{place}"), None)
+    return next((p for p in (f"loss_weights{place}" for place in places) if p in weights and equal(weights[p])), None)
 
 
 def _rows(call: Any) -> Iterable[Pair]:

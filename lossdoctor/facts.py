@@ -33,7 +33,8 @@ class LossCall:
     """One call of one loss, as Keras made it in a train step.
 
     `outputs` and `targets` are the leaves it was handed, in Keras's order (None: a tensor that is no
-    leaf of the batch). `value` is the returned scalar, `value_shape` the returned shape.
+    leaf of the batch). `value` is the returned scalar, `value_shape` the returned shape,
+    `weight` its factor in the total (NaN where a step that raises did not show it).
     `arguments` are what a built-in loss hands to its function (from_logits, ignore_class, axis ...). `builtin` is true for Keras's own losses; `wrapped` for functions, whose arguments Keras squeezes.
     """
 
@@ -310,6 +311,21 @@ class Probes:
     scales: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Replicated:
+    """One real `fit` of the first `rows` rows under the model's own strategy, each replica on its share of them.
+
+    `loss` is what `fit` logs with one replica and with all; `gradients` maps an output to (its gradient's norm with one replica, that with
+    all, the norm of their difference).
+    """
+
+    strategy: str
+    replicas: int
+    rows: int
+    loss: tuple[float | None, float | None] = (None, None)
+    gradients: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class Exam:
     """What Keras does with the case: observed facts, no judgement.
@@ -318,6 +334,7 @@ class Exam:
     repeated twice and three times, `reduced` the case with every `reduction=None` replaced by
     "sum_over_batch_size" (None where there is none). `values` maps the path of a target or weight leaf to what is
     in it, `activations` an output's path to its range, `readings` the number of a cross-entropy call to its values,
+    `replicated` is the case under the strategy that the model was made under (None: there is none),
     `swapped_names` a loss's path to the names of its first two parameters where they stand in the other order. `skipped` maps a probe that could not run to the reason.
     """
 
@@ -336,6 +353,7 @@ class Exam:
     readings: Mapping[int, Readings] = field(default_factory=dict)
     metrics: tuple[MetricCall, ...] = ()
     probes: Probes = field(default_factory=Probes)
+    replicated: Replicated | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property

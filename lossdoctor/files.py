@@ -7,7 +7,9 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -25,6 +27,58 @@ def require_file(path: str | Path) -> None:
     if os.path.exists(path) and not os.path.isfile(path):
         kind = errno.EISDIR if os.path.isdir(path) else errno.EINVAL
         raise OSError(kind, "it is a folder" if kind == errno.EISDIR else "it is no regular file", str(path))
+
+
+# {file: the file beside it that will take its place}, where several are written together.
+_staged: ContextVar[dict[Path, Path] | None] = ContextVar("staged", default=None)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What is written inside is renamed to its place at the end: all files, or none where anything is raised before that."""
+    staged: dict[Path, Path] = {}
+    token = _staged.set(staged)
+    try:
+        yield
+        done: list[str] = []
+        for target in list(staged):
+            try:
+                os.replace(staged[target], target)
+            except OSError as error:
+                before = f"; {', '.join(done)} was written" if done else ""
+                raise CaseError(f"{target} cannot be written ({error.strerror}){before}.") from error
+            del staged[target]
+            done.append(str(target))
+    finally:
+        _staged.reset(token)
+        for name in staged.values():
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+
+def check_place(path: Path) -> None:
+    """Raise `CaseError` where a file cannot be written at `path`, before the work of making it is done."""
+    target = path.resolve() if path.is_symlink() else path
+    if target.is_dir():
+        raise CaseError(f"{path} is a folder; name a file to write.")
+    if target.exists() and not target.is_file():
+        return  # a device or a pipe is written to as it is
+    try:
+        tempfile.TemporaryFile(dir=target.parent).close()
+    except OSError as error:
+        raise CaseError(
+            f"{path} cannot be written ({error.strerror}); choose a folder that exists and is yours."
+        ) from error
+
+
+def cache_folder() -> Path:
+    """The user's cache, or what LOSSDOCTOR_CACHE_DIR names; it need not exist."""
+    given = os.environ.get("LOSSDOCTOR_CACHE_DIR")
+    if given:
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("lossdoctor", appauthor=False)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -70,19 +124,25 @@ def _write_through(path: Path, write: Write) -> None:
 def _place(target: Path, mode: int, write: Write) -> None:
     short = os.fsdecode(os.fsencode(target.name)[:_LONGEST])
     beside = target.parent / f".{short}.{secrets.token_hex(8)}"
+    staged = _staged.get()
     # The name is known before the file is made: an interruption at any moment finds it and removes it.
+    unwanted: Path | None = beside
     try:
         with _opened(beside) as stream:
             write(stream)
             stream.flush()
             if hasattr(os, "fchmod"):
                 os.fchmod(stream.fileno(), mode)
-            if not _named(stream.fileno(), beside, target):
+            if not _named(stream.fileno(), beside, target if staged is None else beside):
                 return
-        os.replace(beside, target)
+        if staged is None:
+            os.replace(beside, target)
+        else:
+            unwanted, staged[target] = staged.get(target), beside
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
+        if unwanted is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(unwanted)
 
 
 def _opened(beside: Path) -> IO[bytes]:

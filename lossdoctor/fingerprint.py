@@ -57,10 +57,10 @@ def environment_of() -> list[bytes]:
 
 
 def _require_fresh_keras() -> None:
-    from lossdoctor import _keras
+    from lossdoctor import _state
 
     file = json.loads(_keras_configuration())
-    if not isinstance(file, dict) or _keras.was_configured(file):
+    if not isinstance(file, dict) or _state.was_configured(file):
         raise Unknown("keras")
 
 

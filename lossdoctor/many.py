@@ -177,9 +177,9 @@ def _examined(case: CheckCase, cache: bool) -> Any:
     with captured_output(), _own_modules(case), _without_advice():
         with uncollected():
             import_keras_quietly()
-        from lossdoctor import _keras
+        from lossdoctor import _state
 
-        with _keras.preserved_state():
+        with _state.preserved_state():
             return examine_anew(case, cache=cache)
 
 

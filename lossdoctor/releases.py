@@ -73,7 +73,7 @@ FACTS = (
     ),
     Fact(
         "dict-for-one-output",
-        "A dict with one target is taken for the single output of a model, whatever its key; later releases raise.",
+        "A dict with one target is accepted for the single output of a model (3.4 wants its layer's name, else trains nothing); later releases raise.",
         last="3.6",
         rules=("LD102",),
     ),
@@ -151,6 +151,30 @@ FACTS = (
         "Complex targets train on their real part; earlier releases raise.",
         first="3.6",
         rules=("LD307",),
+    ),
+    Fact(
+        "none-targets",
+        "None may stand for the target of an output without a loss; earlier releases raise AttributeError.",
+        first="3.12",
+        rules=("LD105",),
+    ),
+    Fact(
+        "metrics-by-layer-names",
+        "Metrics go by the outputs' layers' names: fit raises for a dict of outputs with other keys.",
+        last="3.11",
+        rules=("LD521", "LD522"),
+    ),
+    Fact(
+        "metrics-key-ignored",
+        "The keys of metrics are ignored where the model has a single output; earlier releases raise for an unknown one.",
+        first="3.14",
+        rules=("LD522",),
+    ),
+    Fact(
+        "masks-on-jax",
+        "A mask reaches the loss on JAX (3.6: in a compiled fit only), so that targets (N, T) of a masked output (N, T, 1) raise; before, JAX's arrays lose it.",
+        first="3.6",
+        rules=("LD302",),
     ),
     Fact(
         "list-of-x-sorted",

@@ -113,7 +113,8 @@ class Batch:
     """One sample batch. Leaves of the trees are `ArrayRef`, a Python scalar (int, float), or None.
 
     `sample_weight` is None where the batch has none; `x` and `y` may be None too.
-    `total_rows` is the size of axis 0 in the file where fewer rows than that are examined.
+    `total_rows` is the size of axis 0 in the file where fewer rows than that are examined. `notes` say what of it was
+    examined in another form.
     """
 
     source: str
@@ -121,6 +122,7 @@ class Batch:
     y: Tree = None
     sample_weight: Tree = None
     total_rows: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 # The arguments of `model.compile` that pair something with outputs.
@@ -133,6 +135,8 @@ class CompileArgs:
 
     `source` says where they come from: "the model file", "--loss", "the call", "nothing". `compiled` is true where the
     model has an optimizer; `others` are further arguments that are not Keras's defaults (steps_per_execution ...).
+    `jit_compile` is what Keras made of it ("auto" where that is not known); `loss_scale` the factor by which the optimizer scales
+    the loss before its gradient, and `dynamic_scale` is true where it halves that factor until the gradient is finite.
     """
 
     loss: Tree = None
@@ -140,6 +144,10 @@ class CompileArgs:
     metrics: Tree = None
     weighted_metrics: Tree = None
     run_eagerly: bool = False
+    jit_compile: bool | Literal["auto"] = "auto"
+    steps_per_execution: int = 1
+    loss_scale: float | None = None
+    dynamic_scale: bool = False
     source: str = "nothing"
     compiled: bool = False
     others: Mapping[str, Any] = field(default_factory=dict)
@@ -168,7 +176,7 @@ class ModelSpec:
     symbolic call on the batch's x raised ("ValueError: ..."); the outputs are then those of the
     declared inputs. `moved_layers` are (saved, loaded) names of layers that a file's weights will not
     go back to; `overridden` the trainer methods that the class replaces; `stored_code` is true where Lambda code of the
-    file was run (`--unsafe`).
+    file was run (`--unsafe`); `strategy` the `tf.distribute` strategy that a live model was made under, where it has several replicas.
     """
 
     source: str
@@ -188,6 +196,7 @@ class ModelSpec:
     overridden: tuple[str, ...] = ()
     stored_code: bool = False
     notes: tuple[str, ...] = ()
+    strategy: Any = None
 
 
 @dataclass(frozen=True)
@@ -234,7 +243,7 @@ class Pair:
     Paths are Python code; `target` is None where Keras showed the loss no leaf of the batch.
     `call` numbers the loss call: the leaves of a subtree loss share one. `value` is what that call
     returned on the predictions used, before its weight (None where it is no finite scalar).
-    `weight` is the factor observed in the total loss, `weight_path` the leaf of the given loss_weights that has
+    `weight` is the factor observed in the total loss (NaN where a step that raises did not show it), `weight_path` the leaf of the given loss_weights that has
     that value (None where none has, or it cannot be told which). Shapes are in elements, axis 0 the samples.
     """
 

@@ -11,6 +11,7 @@ import pytest
 from keras import ops
 
 import lossdoctor
+from lossdoctor import releases
 from tests.agree import agree_with_keras
 from tests.test_legitimate import N, classes, dense, made, normal
 
@@ -34,7 +35,7 @@ def one(**compiled: Any) -> Any:
 
 
 def two(**compiled: Any) -> Any:
-    return made(lambda i: {"z": dense(1)(i), "a": dense(1)(i)}, **{"loss": "mse", **compiled})
+    return made(lambda i: {"z": dense(1, name="z")(i), "a": dense(1, name="a")(i)}, **{"loss": "mse", **compiled})
 
 
 def two_listed(**compiled: Any) -> Any:
@@ -56,7 +57,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], list[str]]] = {
     "a short target": (two_listed, lambda: [normal(N, 1), normal(3, 1)], ["LD304"]),
     "swapped by sorting": (two, lambda: [normal(N, 1), normal(N, 1)], ["LD203"]),
     "swapped by sorting, with broadcasts that follow": (
-        lambda: made(lambda i: {"z": dense(1)(i), "a": dense(3)(i)}, loss="mse"),
+        lambda: made(lambda i: {"z": dense(1, name="z")(i), "a": dense(3, name="a")(i)}, loss="mse"),
         lambda: [normal(N, 1), normal(N, 3)],
         ["LD203"],
     ),
@@ -101,12 +102,32 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], list[str]]] = {
 }
 
 
+# name: (fact, codes): where the installed Keras shows the fact, these are the errors.
+OTHERWISE: dict[str, list[tuple[str, list[str]]]] = {
+    "a loss that returns None": [("left-out", [])],  # NaN, which LD805 says
+    "a dict for one output": [("layer-names", ["LD102"]), ("dict-for-one-output", [])],
+    "a nested target": [("left-out", [])],
+    "partial losses, both targets by place": [
+        ("layer-names", ["LD203"]),
+        ("partial-losses-raise", ["LD502"]),
+        ("left-out", []),  # what is left of the outputs is paired from the first on
+    ],
+    "weights under unknown names": [("dict-losses-sorted", [])],
+}
+
+
+def expected(name: str) -> list[str]:
+    """The codes of a case's errors under the installed Keras."""
+    shown = [codes for fact, codes in OTHERWISE.get(name, []) if releases.holds(fact, keras.__version__)]
+    return shown[0] if shown else CASES[name][2]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_one_rule_names_the_cause_and_keras_agrees(name: str) -> None:
-    build, targets, codes = CASES[name]
+    build, targets, _ = CASES[name]
     model, batch = build(), (normal(N, 4), targets())
     report = lossdoctor.check(model, batch, repairs=False)
-    assert [f.code for f in report.findings if f.severity == "error"] == codes
+    assert [f.code for f in report.findings if f.severity == "error"] == expected(name)
     agree_with_keras(model, batch, report)
 
 

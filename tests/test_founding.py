@@ -5,8 +5,12 @@ Every silent claim is held against Keras: the loss that the real model computes,
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib.util
 import json
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +19,39 @@ import numpy as np
 import pytest
 
 import lossdoctor
-from lossdoctor import trees
+from lossdoctor import releases, trees
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 OBJECTS = {"keras_20654": "losses.py", "keras_20351": "whole.py"}
+
+
+# Keras before 3.7 raises for a loss at a subtree of the outputs.
+NESTS = pytest.mark.skipif(not releases.holds("subtree-losses", keras.__version__), reason="raises before Keras 3.7")
+LEAVES_OUT = releases.holds("left-out", keras.__version__)
+
+
+@functools.cache
+def built(folder: str) -> Path:
+    """The committed files of a fixture, or those that its build.py writes where another Keras release is installed: an older
+    one cannot read what a newer one saved."""
+    model = next((FIXTURES / folder).glob("*.keras"))
+    with zipfile.ZipFile(model) as archive:
+        saved_by = json.loads(archive.read("metadata.json"))["keras_version"]
+    if saved_by == keras.__version__:
+        return FIXTURES / folder
+    made = tempfile.TemporaryDirectory()
+    atexit.register(made.cleanup)
+    build(folder).build(Path(made.name))
+    return Path(made.name)
+
+
+def build(folder: str) -> Any:
+    """The script that writes a fixture, as a module."""
+    spec = importlib.util.spec_from_file_location(f"build_{folder}", FIXTURES / folder / "build.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def check(capfd: Any, folder: str, model: str, batch: str, *options: str) -> tuple[int, dict[str, Any]]:
@@ -28,8 +61,8 @@ def check(capfd: Any, folder: str, model: str, batch: str, *options: str) -> tup
     objects = ["--objects", str(FIXTURES / folder / OBJECTS[folder])] if folder in OBJECTS else []
     arguments = [
         "check",
-        str(FIXTURES / folder / model),
-        str(FIXTURES / folder / batch),
+        str(built(folder) / model),
+        str(built(folder) / batch),
         "--format",
         "json",
         *objects,
@@ -57,9 +90,9 @@ def load(folder: str, model: str, batch: str) -> tuple[Any, Any, Any]:
         from lossdoctor.case.references import import_objects
 
         import_objects(str(FIXTURES / folder / OBJECTS[folder]))
-    data = lossdoctor.load_batch(FIXTURES / folder / batch)
+    data = lossdoctor.load_batch(built(folder) / batch)
     x, y = (trees.map_leaves(lambda a: a.rows(10**6) if hasattr(a, "rows") else a, t) for t in (data.x, data.y))
-    return keras.saving.load_model(FIXTURES / folder / model), x, y
+    return keras.saving.load_model(built(folder) / model), x, y
 
 
 def mse(target: Any, output: Any) -> float:
@@ -72,7 +105,7 @@ def mse(target: Any, output: Any) -> float:
 def test_20373_tells_the_three_entry_points_apart(capfd: Any) -> None:
     code, document = check(capfd, "keras_20373", "model.keras", "tuple.npz")
     model, x, y = load("keras_20373", "model.keras", "tuple.npz")
-    with pytest.raises(ValueError, match="tuple|structure"):
+    with pytest.raises((ValueError, AttributeError), match="tuple|structure|shape"):
         keras.losses.MeanSquaredError()(y, model(x))
     assert np.isfinite(model.test_on_batch(x, y)).all()
     assert np.isfinite(model.fit(x, y, verbose=0).history["loss"][0])
@@ -103,10 +136,16 @@ def test_20373_numbers_as_targets(capfd: Any) -> None:
 def test_20373_one_array_for_three_outputs(capfd: Any) -> None:
     code, document = check(capfd, "keras_20373", "model.keras", "one_array.npz")
     model, x, y = load("keras_20373", "model.keras", "one_array.npz")
-    with pytest.raises(KeyError):
-        model.fit(x, y, verbose=0)
-    assert (code, codes(document), document["pairs"]) == (1, ["LD104"], [])
-    fix = document["findings"][0]["fixes"][0]["code"]
+    if LEAVES_OUT:
+        first = mse(y, model(x)[0])
+        assert model.fit(x, y, verbose=0).history["loss"][0] == pytest.approx(first, rel=1e-5)
+        assert (code, "LD104" in codes(document)) == (1, True)
+        assert [p["output"] for p in document["pairs"]] == ["y_pred[0]"]
+    else:
+        with pytest.raises(KeyError):
+            model.fit(x, y, verbose=0)
+        assert (code, codes(document), document["pairs"]) == (1, ["LD104"], [])
+    fix = next(f for f in document["findings"] if f["code"] == "LD104")["fixes"][0]["code"]
     assert fix == "y = [y[:, 0:1], y[:, 1:2], y[:, 2:3]]"
     namespace = {"y": y}
     exec(fix, namespace)
@@ -116,7 +155,9 @@ def test_20373_one_array_for_three_outputs(capfd: Any) -> None:
 def test_20373_repaired(capfd: Any) -> None:
     code, document = check(capfd, "keras_20373", "model.keras", "repaired.npz")
     assert (code, document["findings"]) == (0, [])
-    assert {o["status"] for o in document["outcomes"].values()} == {"ok"}
+    assert {name for name, o in document["outcomes"].items() if o["status"] == "ok"} >= {"fit", "train_on_batch"}
+    whole = releases.holds("trees-in-a-direct-call", keras.__version__)
+    assert document["outcomes"]["direct"]["status"] == ("ok" if whole else "raises")
 
 
 # keras-team/keras#20654: one custom loss, called once per output
@@ -146,7 +187,7 @@ def test_20654_the_index_slices_the_batch(capfd: Any, name: str) -> None:
     assert report.data.outcomes["direct"].loss == pytest.approx(meant, rel=1e-5)
 
 
-@pytest.mark.parametrize(("model", "batch"), [("nested", "nested"), ("per_output", "batch")])
+@pytest.mark.parametrize(("model", "batch"), [pytest.param("nested", "nested", marks=NESTS), ("per_output", "batch")])
 def test_20654_repaired(capfd: Any, model: str, batch: str) -> None:
     code, document = check(capfd, "keras_20654", f"{model}.keras", f"{batch}.npz")
     assert (code, document["verdict"], codes(document)) == (0, "clean", [])
@@ -157,6 +198,7 @@ def test_20654_repaired(capfd: Any, model: str, batch: str) -> None:
         assert live.test_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(meant, rel=1e-5)
 
 
+@NESTS
 @pytest.mark.parametrize("name", ["function", "subclass"])
 def test_20654_the_regrouping_of_the_report_repairs_it(name: str) -> None:
     model, x, y = load("keras_20654", f"{name}.keras", "batch.npz")
@@ -198,7 +240,7 @@ def test_20346_the_swap_and_both_losses(capfd: Any, batch: str) -> None:
     outputs = model.predict(x, verbose=0)
     swapped = mse(y[1], outputs["zoom"]) + mse(y[0], outputs["angle"])
     declared = mse(y[0], outputs["zoom"]) + mse(y[1], outputs["angle"])
-    assert abs(swapped - declared) > 1
+    assert abs(swapped - declared) > 0.1
     assert model.test_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(swapped, rel=1e-5)
     report = lossdoctor.check(outputs=outputs, output_names=model.output_names, batch=(x, y), loss="mse")
     evidence = next(f.evidence for f in report.findings if f.code == "LD203")
@@ -210,6 +252,9 @@ def test_20346_the_swap_and_both_losses(capfd: Any, batch: str) -> None:
 @pytest.mark.parametrize("model", ["dict", "list"])
 def test_20346_names_pair_rightly(capfd: Any, model: str, batch: str) -> None:
     code, document = check(capfd, "keras_20346", f"{model}.keras", f"{batch}.npz")
+    if model == "list" and releases.holds("dict-targets-sorted", keras.__version__):
+        assert (code, document["verdict"], codes(document)) == (1, "silent", ["LD203"])
+        return
     assert (code, document["verdict"]) == (0, "clean")
     zoom, angle = ("y_pred['zoom']", "y_pred['angle']") if model == "dict" else ("y_pred[0]", "y_pred[1]")
     assert pairs(document) == {zoom: "y['zoom']", angle: "y['angle']"}
@@ -242,6 +287,7 @@ def test_20346_the_fix_of_the_report_repairs_it() -> None:
 # keras-team/keras#20351 and #20358: nested outputs, dotted paths
 
 
+@NESTS
 def test_20351_dotted_paths_raise_and_are_converted(capfd: Any) -> None:
     code, document = check(capfd, "keras_20351", "dotted.keras", "batch.npz")
     model, x, y = load("keras_20351", "dotted.keras", "batch.npz")
@@ -254,6 +300,7 @@ def test_20351_dotted_paths_raise_and_are_converted(capfd: Any) -> None:
     assert report.data.verdict == "clean"
 
 
+@NESTS
 def test_20351_a_subtree_loss_gets_the_whole_subtree_and_both_levels_add_up(capfd: Any) -> None:
     code, document = check(capfd, "keras_20351", "both_levels.keras", "batch.npz")
     assert (code, document["verdict"], codes(document, "info")) == (0, "clean", ["LD504"])
@@ -277,11 +324,13 @@ def test_20351_a_subtree_loss_gets_the_whole_subtree_and_both_levels_add_up(capf
     assert model.test_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(sum(parts), rel=1e-4)
 
 
+@NESTS
 def test_20351_repaired(capfd: Any) -> None:
     code, document = check(capfd, "keras_20351", "nested.keras", "batch.npz")
     assert (code, document["findings"]) == (0, [])
 
 
+@NESTS
 def test_20351_dotted_paths_on_the_command_line(capfd: Any) -> None:
     code, document = check(
         capfd,
@@ -333,7 +382,7 @@ def test_20395_what_one_call_returns(capfd: Any, kind: str, reduction: str, shap
     assert [f["code"] for f in document["findings"] if f["code"] != "LD954"] == expected
     if reduction == "none":
         assert document["findings"][0]["evidence"]["returned shape"] == list(shape)
-        assert code == (0 if keras.backend.backend() == "tensorflow" else 1)
+        assert code == 1
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="on JAX and PyTorch fit raises, which LD401 says")
@@ -358,12 +407,8 @@ def test_20395_unreduced_under_compile_follows_the_sum() -> None:
 def test_the_fixtures_are_what_their_scripts_write(tmp_path: Path) -> None:
     """The committed batches and graphs are those that build.py makes with the installed Keras."""
     for folder in sorted(p.name for p in FIXTURES.iterdir() if p.name.startswith("keras_")):
-        spec = importlib.util.spec_from_file_location(f"build_{folder}", FIXTURES / folder / "build.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         (tmp_path / folder).mkdir()
-        module.build(tmp_path / folder)
+        build(folder).build(tmp_path / folder)
         written = sorted(p.name for p in (tmp_path / folder).iterdir())
         assert written == sorted(p.name for p in (FIXTURES / folder).iterdir() if p.suffix in (".keras", ".npz"))
         for name in (n for n in written if n.endswith(".npz")):

@@ -118,7 +118,13 @@ def unknown_keys_left_out() -> bool:
 
 @probe
 def dict_for_one_output() -> bool:
-    return not raises(lambda: fit(single(), {"other": Z}, loss="mse"))
+    if raises(lambda: fit(single(), {"o": Z}, loss="mse")):
+        assert raises(lambda: fit(single(), {"other": Z}, loss="mse"))
+        return False
+    model, named = single(), single()
+    output, loss = model.predict(X, verbose=0), fit(model, {"other": Z}, loss="mse")
+    assert same(loss, 0 if releases.holds("layer-names", keras.__version__) else mse(Z, output))
+    return same(mse(Z, named.predict(X, verbose=0)), fit(named, {"o": Z}, loss="mse"))
 
 
 @probe
@@ -207,6 +213,33 @@ def trees_in_a_direct_call() -> bool:
 @probe
 def complex_targets() -> bool:
     return not raises(lambda: fit(single(), Z.astype("complex64"), loss="mse"))
+
+
+@probe
+def none_targets() -> bool:
+    model = heads("list")
+    return not raises(lambda: fit(model, [Z, None], loss=["mse", None]))
+
+
+@probe
+def metrics_by_layer_names() -> bool:
+    model = heads("dict", ("first", "second"))
+    y, metrics = {"z": Z, "a": A}, {"z": ["mae"], "a": ["mse"]}
+    return raises(lambda: fit(model, y, loss="mse", metrics=metrics))
+
+
+@probe
+def metrics_key_ignored() -> bool:
+    return not raises(lambda: fit(single(), Z, loss="mse", metrics={"other": ["mae"]}))
+
+
+@probe
+def masks_on_jax() -> bool:
+    tokens = keras.Input((5,), dtype="int32")
+    model = keras.Model(tokens, layers.Dense(1)(layers.Embedding(9, 4, mask_zero=True)(tokens)))
+    model.compile(loss="mse")
+    x = np.arange(N * 5).reshape(N, 5) % 9
+    return raises(lambda: model.fit(x, np.ones((N, 5), "float32"), verbose=0))
 
 
 @probe

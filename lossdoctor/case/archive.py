@@ -1,4 +1,4 @@
-"""Model files read without running anything: `config.json` of a `.keras` archive, bounded and searched for what is unsafe."""
+"""Model files read without running anything: the configs of a `.keras` archive or HDF5 file, bounded and searched for what is unsafe."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ SISTERS = ("keras_hub", "keras_cv", "keras_nlp")
 
 @dataclass(frozen=True, eq=False)
 class ModelArchive:
-    """The JSON documents of a model file; `path` as the user wrote it."""
+    """The JSON documents of a model file; `path` as the user wrote it. `legacy` is true for those of an HDF5 file."""
 
     path: str
     config: Mapping[str, Any]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    legacy: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,23 @@ class Named:
 
 
 def read_model_config(path: str) -> ModelArchive:
-    """The config of a `.keras` file; weights are not touched. Raises `CaseError` for what is no such file."""
+    """The config of a `.keras` or legacy HDF5 file; weights are not touched. Raises `CaseError` for what is no such file."""
     file = Path(path)
     if not file.exists():
         raise CaseError(f"there is no model file {path}; check the path.")
-    if file.is_dir():
-        saved = (file / "saved_model.pb").exists()
-        what = "a SavedModel folder" if saved else "a folder"
+    if file.is_dir() and (file / "saved_model.pb").exists():
         raise CaseError(
-            f"{path} is {what}; load it in Python and write model.save('model.keras'), then check that file."
+            f"{path} is a SavedModel folder, which Keras 3 cannot make a model of again; run the code that built the model (or, "
+            "for one of Keras 2, tf_keras.models.load_model) and write model.save('model.keras'), then check that file."
         )
     if not file.is_file():
-        raise CaseError(f"{path} is not a regular file; name a .keras file.")
+        what = "a folder" if file.is_dir() else "not a regular file"
+        raise CaseError(f"{path} is {what}; name a .keras or .h5 file, or file.py:name of a model.")
     try:
         with open(file, "rb") as stream:
             start = stream.read(8)
         if start.startswith(b"\x89HDF"):
-            raise CaseError(
-                f"{path} is a legacy HDF5 file; load it in Python and write model.save('model.keras'), then check that file."
-            )
+            return _read_hdf5(path)
         with zipfile.ZipFile(file) as archive:
             config = _document(archive, _CONFIG, path)
             metadata = _document(archive, _METADATA, path) if _METADATA in archive.namelist() else {}
@@ -95,6 +94,20 @@ def read_model_config(path: str) -> ModelArchive:
     return ModelArchive(path, config, metadata)
 
 
+def _read_hdf5(path: str) -> ModelArchive:
+    from lossdoctor.case.hdf5 import read_attributes
+
+    found = read_attributes(path, ("model_config", "training_config", "keras_version"), _MOST_CONFIG)
+    if "model_config" not in found:
+        raise CaseError(
+            f"{path} is an HDF5 file without a model, as model.save_weights writes it; write model.save('model.keras')."
+        )
+    config = _parse(found["model_config"], "model_config", path)
+    trained = _parse(found["training_config"], "training_config", path) if "training_config" in found else {}
+    version = found.get("keras_version", b"").decode("utf-8", "replace")
+    return ModelArchive(path, {**config, "compile_config": trained}, {"keras_version": version}, legacy=True)
+
+
 def _document(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, Any]:
     if name not in archive.namelist():
         raise CaseError(
@@ -109,6 +122,10 @@ def _document(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, Any]:
         data = stream.read(_MOST_CONFIG + 1)
     if len(data) > _MOST_CONFIG:
         raise CaseError(f"{path}: {name} is larger than it says; it was not read.")
+    return _parse(data, name, path)
+
+
+def _parse(data: bytes, name: str, path: str) -> dict[str, Any]:
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -10,6 +10,8 @@ import numpy as np
 
 from lossdoctor import trees
 from lossdoctor.case import npz, tree_json
+from lossdoctor.case.datasets import first_batch
+from lossdoctor.case.leaves import as_array, as_dense, named_bfloat16, storable
 from lossdoctor.case.references import call, is_reference, load_reference
 from lossdoctor.files import write_bytes
 from lossdoctor.near import did_you_mean, first_line
@@ -46,8 +48,9 @@ def load_batch(path: str | Path, input_names: Sequence[str] = (), output_names: 
     no key has a root. Raises `CaseError` for what is not a readable batch.
     """
     file = str(path)
-    arrays = npz.members(file)
-    fixed = arrays.pop(_TREE, None)
+    members = npz.members(file)
+    fixed = members.pop(_TREE, None)
+    arrays = {key: named_bfloat16(array) for key, array in members.items()}
     if fixed is not None:
         roots = tree_json.read(_text(fixed, file), arrays, file)
         return _counted(Batch(file, roots.get("x"), roots.get("y"), roots.get("sample_weight")))
@@ -161,9 +164,9 @@ def save_batch(path: str | Path, x: Tree, y: Tree = None, sample_weight: Tree = 
     arrays: dict[str, np.ndarray] = {}
 
     def store(leaf: Any) -> str:
-        if not hasattr(leaf, "__array__"):
+        array = storable(leaf)
+        if array is None:
             raise CaseError(f"a batch cannot hold a {type(leaf).__name__}; give arrays, numbers or None.")
-        array = np.asarray(leaf)
         if array.dtype.hasobject:
             raise CaseError("a batch cannot hold an array of Python objects; give numbers or strings of one width.")
         key = f"array_{len(arrays)}"
@@ -193,7 +196,10 @@ def _plain_keys(roots: Mapping[str, Tree]) -> dict[str, np.ndarray] | None:
             return all(walk(child, f"{key}/{name}") for name, child in node.items())
         if isinstance(node, dict | list | tuple | bool | int | float) or node is None:
             return False
-        found[key] = np.asarray(node)
+        array = storable(node)
+        if array is None:
+            return False
+        found[key] = array
         return True
 
     return found if all(walk(tree, root) for root, tree in roots.items()) else None
@@ -209,23 +215,37 @@ def hold_batch(data: Any, source: str) -> Batch:
     if not isinstance(data, tuple | list) or not 1 <= len(data) <= 3:
         what = f"{len(data)} entries" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
         raise CaseError(f"{source}: a batch is (x, y) or (x, y, sample_weight), not {what}.")
-    return Batch(source, *(_hold(tree) for tree in data))
+    notes: list[str] = []
+    held = {root: _hold(tree, root, notes) for root, tree in zip(_ROOTS, data, strict=False)}
+    return Batch(source, **held, notes=tuple(notes))
 
 
-def _hold(node: Any) -> Tree:
+def _hold(node: Any, path: str, notes: list[str]) -> Tree:
     if node is None or isinstance(node, bool | int | float | ArrayRef):
         return node
     if isinstance(node, dict):
-        held = [(k, _hold(v)) for k, v in node.items()]
+        held = [(k, _hold(v, f"{path}[{k!r}]", notes)) for k, v in node.items()]
         return type(node)(held) if type(node).__name__ in ("dict", "OrderedDict") else dict(held)
+    # A sparse tensor of TensorFlow may be a named tuple.
+    dense = as_dense(node)
+    # Losses take no sparse targets; ragged ones are taken as they are on TensorFlow, and as dense ones elsewhere.
+    if dense is not None and (path.startswith("x") or dense[1] == "ragged"):
+        filled = "its rows filled up with 0" if dense[1] == "ragged" else "its empty places 0"
+        notes.append(f"{path} as the {dense[1]} tensor that it is: it was examined as an array, {filled}")
+        return dense[0]
     if isinstance(node, tuple) and hasattr(node, "_fields"):
-        return type(node)(*(_hold(v) for v in node))
-    if isinstance(node, tuple):
-        return tuple(_hold(v) for v in node)
-    if isinstance(node, list):
-        return [_hold(v) for v in node]
-    if hasattr(node, "__array__"):
-        return HeldArray(np.asarray(node))
+        return type(node)(*(_hold(v, f"{path}.{name}", notes) for name, v in zip(node._fields, node, strict=True)))
+    if isinstance(node, list | tuple):
+        parts = [_hold(v, f"{path}[{i}]", notes) for i, v in enumerate(node)]
+        return tuple(parts) if isinstance(node, tuple) else parts
+    try:
+        array = None if dense is not None else as_array(node)
+    except Exception as error:  # a tensor that cannot be read (symbolic, deleted, another device)
+        raise CaseError(
+            f"{path} is a {type(node).__name__} that cannot be read ({first_line(error)}); give its values."
+        ) from error
+    if array is not None:
+        return array
     # Anything else is one opaque leaf for Keras too.
     leaf = np.empty((), dtype=object)
     leaf[()] = node
@@ -233,19 +253,10 @@ def _hold(node: Any) -> Tree:
 
 
 def _first(found: Any, source: str) -> Any:
-    """A tuple, what a callable returns, or the first of an iterable of tuples."""
+    """A tuple, what a callable returns, or the first of what yields tuples."""
     if callable(found) and not isinstance(found, Iterable):
         found = call(found, source)
-    if isinstance(found, tuple):
-        return found
-    try:
-        return next(iter(found))
-    except StopIteration:
-        raise CaseError(f"{source} yields no batch; it must give at least one (x, y).") from None
-    except Exception as error:  # the user's own iterator
-        raise CaseError(
-            f"{source} gives no batch ({type(error).__name__}: {error}); it must be or yield (x, y)."
-        ) from error
+    return first_batch(found, source)[0]
 
 
 def _saved_dataset(folder: str) -> Batch:
@@ -253,8 +264,12 @@ def _saved_dataset(folder: str) -> Batch:
         raise CaseError(
             f"{folder} is a folder, but none that tf.data.Dataset.save wrote; name an .npz file or a saved dataset."
         )
-    import tensorflow as tf
-
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise CaseError(
+            f"{folder} is a dataset that TensorFlow saved, and TensorFlow is not installed; install it."
+        ) from error
     try:
         data = next(iter(tf.data.Dataset.load(folder)))
     except Exception as error:  # whatever TensorFlow finds wrong with the files

@@ -9,7 +9,7 @@ from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.case import archive as archives
-from lossdoctor.case import arguments, references
+from lossdoctor.case import arguments, keras2, references
 from lossdoctor.types import Batch, Case, CaseError, CompileArgs, InputSpec
 
 
@@ -56,20 +56,22 @@ def load_case(
     known = _objects(modules)
     if read is not None:
         live = model.rebuild(read, known, unsafe)
-        saved, unknown = model.saved_arguments(read, known, unsafe, need_loss=given["loss"] is None)
-        moved = model.moved_layers(read, live)
+        saved, unknown = model.saved_arguments(read, live, known, unsafe, need_loss=given["loss"] is None)
+        moved, notes = model.moved_layers(read, live), keras2.notes(read)
         stored_code = unsafe and any(found.stored_code for found in archives.named_objects(read.config))
     else:
         live, saved, unknown = _live(source)
-        moved, stored_code = (), False
+        moved, stored_code, notes = (), False, ()
     if batch is None:
-        spec = model.describe_open(live, source, unknown=unknown, moved=moved, stored_code=stored_code)
+        spec = model.describe_open(live, source, unknown=unknown, moved=moved, stored_code=stored_code, notes=notes)
         return Case(spec, Batch(""), arguments.override(saved, _changes(given, known), "the command line"), versions, 0)
     names = _names(live)
     whole = early if early is not None and not _bare(early) else load_batch_argument(batch, *names)
     held = cut(whole)
     rows = rows_of(held)
-    spec = model.describe(live, source, held.x, rows, unknown=unknown, moved=moved, stored_code=stored_code)
+    spec = model.describe(
+        live, source, held.x, rows, unknown=unknown, moved=moved, stored_code=stored_code, notes=notes
+    )
     chosen = arguments.override(saved, _changes(given, known), "the command line")
     chosen = arguments.with_paths(chosen, given, spec.outputs, spec.output_names)
     whole_model = None

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.case import allowed
+from lossdoctor.case import allowed, keras2
 from lossdoctor.case.archive import MOST_ATTEMPTS, attempts, named_objects
 from lossdoctor.case.definitions import advice
 from lossdoctor.near import first_line
@@ -20,13 +20,24 @@ _MOST_BYTES = 1 << 31
 _MOST_OUTPUTS = 500
 # The size taken for an axis that the model leaves open and no x decides.
 _OPEN_AXIS = 7
+_ANEW = (
+    "whose model Keras 3 cannot read; run the code that builds it under Keras 3, write model.save('model.keras') and check that file, "
+    "or name the code itself as file.py:name."
+)
+
+
+def _reader(archive: Any) -> Any:
+    """The module that reads the configs of this file as Keras does."""
+    from lossdoctor import _keras, _legacy
+
+    return _legacy if archive.legacy else _keras
 
 
 def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
     """The Keras model of a read archive, without weights and uncompiled. Raises `CaseError` where Keras cannot."""
-    from lossdoctor import _keras
-
     graph = {key: value for key, value in archive.config.items() if key != "compile_config"}
+    if keras2.unreadable(archive):
+        raise CaseError(f"{archive.path} was written by {keras2.written_by(archive)}, {_ANEW}")
     refused = _refused(graph, objects, unsafe, archive.path)
     if refused:
         raise CaseError(f"{archive.path}: {refused}")
@@ -36,9 +47,9 @@ def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
             "with model.save()."
         )
     try:
-        model = _keras.deserialize_model(graph, objects, unsafe)
+        model = _reader(archive).deserialize_model(graph, objects, unsafe)
     except Exception as error:  # whatever Keras raises on a config is about that file
-        raise CaseError(_unreadable(str(archive.path), error)) from error
+        raise CaseError(_unreadable(archive, error)) from error
     if not hasattr(model, "_flatten_layers"):
         raise CaseError(
             f"{archive.path} holds a {type(model).__name__}, not a model; save the whole model with model.save()."
@@ -67,7 +78,8 @@ def moved_layers(archive: Any, model: Any) -> tuple[tuple[str, str], ...]:
     OrderedDict of outputs loses in the file.
     """
     layers = archive.config.get("config", {}).get("layers")
-    if not isinstance(layers, list) or archive.config.get("class_name") != "Functional":
+    # An HDF5 file keeps weights in the layers' order as it is saved.
+    if archive.legacy or not isinstance(layers, list) or archive.config.get("class_name") != "Functional":
         return ()
     saved = [(layer.get("class_name"), (layer.get("config") or {}).get("name")) for layer in layers]
     loaded = [(type(layer).__name__, layer.name) for layer in model.layers]
@@ -80,7 +92,7 @@ def moved_layers(archive: Any, model: Any) -> tuple[tuple[str, str], ...]:
 
 
 def saved_arguments(
-    archive: Any, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
+    archive: Any, model: Any, objects: Mapping[str, Any], unsafe: bool, need_loss: bool
 ) -> tuple[CompileArgs, tuple[str, ...]]:
     """The compile arguments in a read archive, and a sentence for each that Keras cannot rebuild.
 
@@ -100,7 +112,7 @@ def saved_arguments(
         refused = _refused(saved.get(name), objects, unsafe, archive.path)
         if refused is None:
             try:
-                values[name] = _keras.deserialize_argument(saved.get(name), objects, unsafe)
+                values[name] = _argument(archive, name, saved.get(name), objects, unsafe)
                 continue
             except Exception as error:  # as above
                 refused = f"Keras cannot rebuild it ({_what(error)}); {advice('', archive.path)}."
@@ -112,13 +124,23 @@ def saved_arguments(
     return (
         CompileArgs(
             **values,
-            run_eagerly=bool(saved.get("run_eagerly", False)),
+            **_keras.saved_execution(saved, model),
             source="the model file" if saved else "nothing",
             compiled=bool(saved),
             others=_keras.other_arguments(saved),
         ),
         tuple(unknown),
     )
+
+
+def _argument(archive: Any, name: str, value: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
+    from lossdoctor import _keras, _legacy
+
+    if keras2.written_by(archive):
+        value = keras2.modern(name, value)
+    if archive.legacy:
+        return _legacy.deserialize_argument(name, value, objects)
+    return _keras.deserialize_argument(value, objects, unsafe)
 
 
 def _refused(config: Any, objects: Mapping[str, Any], unsafe: bool, path: str) -> str | None:
@@ -142,13 +164,14 @@ def describe(
     x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. Raises
     `CaseError` for a model whose outputs cannot be known.
     """
-    from lossdoctor import _graph, _keras
+    from lossdoctor import _graph, _keras, _state
 
     declared = _keras.inputs(model)
     call_error, said = None, list(notes)
     if declared is None and x is None:
         raise CaseError(f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch.")
     specs = trees.map_leaves(_known, x) if declared is None else _feed(declared, x, rows)
+    strategy = _state.strategy_of(model)
     if not model.built:
         model = _copy(model, source)
     fed = specs if declared is None else _feed(declared, x, rows, whole=True)
@@ -188,6 +211,7 @@ def describe(
         overridden=overridden,
         stored_code=stored_code,
         notes=tuple(said),
+        strategy=strategy,
     )
 
 
@@ -330,13 +354,16 @@ def _what(error: BaseException) -> str:
     return first_line(error).split(" Full object config")[0].split(". Make sure")[0].rstrip(".")
 
 
-def _unreadable(path: str, error: BaseException) -> str:
-    text = _what(error)
-    if "Could not locate" in text or "register" in text:
+def _unreadable(archive: Any, error: BaseException) -> str:
+    text, path = _what(error), archive.path
+    if any(sign in text for sign in ("Could not locate", "register", "Unknown layer")):
         named = re.search(r"'(?:\w+>)?(\w+)'", text)
-        return f"{path}: {text}; {advice(named[1] if named else '', path)}."
+        return f"{path}: {text.split('. Please')[0]}; {advice(named[1] if named else '', path)}."
     if "lambda" in text.lower():
         return f"{path} holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
+    old = keras2.written_by(archive)
+    if old:
+        return f"{path} was written by {old}, {_ANEW[:-1]} ({text})."
     return f"{path} cannot be rebuilt by Keras ({text}); check that it was saved by model.save() of a matching release."
 
 

@@ -17,6 +17,7 @@ from lossdoctor.cli.output import keep_inputs, order_typed, plan, write
 from lossdoctor.report.formats import Format
 
 if TYPE_CHECKING:
+    from lossdoctor.fixes.plan import Plan
     from lossdoctor.request import CheckCase
     from lossdoctor.types import ReportData
 
@@ -127,11 +128,14 @@ def check(
             write_all(results, gate, planned, verbose=verbose, quiet=quiet)
             raise Stop(exit_code(results, gate))
         asked = gate.cases[0]
-        report = examine_quietly(asked, cache=not no_cache)
+        if patch is None:
+            report, repairs = examine_quietly(asked, cache=not no_cache), None
+        else:
+            report, repairs = _with_plan(asked, cache=not no_cache)
         report, known = gate.settled({asked.name: report})[asked.name]
         write(report, planned, known, verbose=verbose, quiet=quiet)
-        if patch is not None:
-            _write_patch(asked, patch)
+        if patch is not None and repairs is not None:
+            _write_patch(repairs, patch)
         if gate.fails(report):
             raise Stop(FOUND)
 
@@ -145,14 +149,24 @@ def examine_quietly(case: CheckCase, *, cache: bool = False) -> ReportData:
         return examine(case, cache=cache, progress=progress)
 
 
-def _write_patch(case: CheckCase, path: Path) -> None:
-    from lossdoctor.cli.running import patch_of, planned
+def _with_plan(case: CheckCase, *, cache: bool) -> tuple[ReportData, Plan]:
+    """The report of one case and the plan of its repairs, from one exam."""
+    from lossdoctor.cached import examine_with_exam
+    from lossdoctor.cli.running import quietly
+
+    with quietly() as progress:
+        report, exam = examine_with_exam(case, cache=cache, progress=progress)
+        from lossdoctor.doctor import plan_repairs
+
+        progress("trying the repairs together")
+        return report, plan_repairs(exam)
+
+
+def _write_patch(plan: Plan, path: Path) -> None:
+    from lossdoctor.cli.running import patch_of
     from lossdoctor.files import write_text
 
-    options = case.options()
-    for name in ("select", "ignore", "severity"):
-        del options[name]
-    written = patch_of(planned(case.model, case.batch or "", **options))
+    written = patch_of(plan)
     if written is None:
         typer.echo(
             f"lossdoctor: {path} was not written: there is nothing to repair, or nothing that can be repaired unattended.",

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 def rules(incomplete: str) -> list[tuple[str, str]]:
     """(code or name, what it sees) of the rules whose code, or name, begins with what was typed; codes for nothing."""
-    from lossdoctor.rules import RULES
+    from lossdoctor.cli.pages import entries
 
     by_name = incomplete[:1].islower()
-    words = [(rule.name if by_name else rule.code, rule) for rule in RULES]
+    words = [(rule.name if by_name else rule.code, rule) for rule in entries()]
     return [(word, rule.summary if by_name else f"{rule.name}: {rule.summary}") for word, rule in words]
 
 

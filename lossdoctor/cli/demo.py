@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +31,8 @@ def demo(
 
     On a terminal one case at a time, a key for the next; otherwise all at once.
     """
+    from importlib.resources import as_file, files
+
     with boundary(), as_file(files("lossdoctor") / "demo") as folder:
         if copy is not None:
             _copy(folder, copy)

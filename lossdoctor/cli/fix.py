@@ -53,7 +53,11 @@ def fix(
                 "or --yes to take the safe ones.",
             )
         from lossdoctor.cli.running import opened
+        from lossdoctor.files import check_place
 
+        for path in (patch, write_model, write_batch):
+            if path is not None:
+                check_place(path)
         sitting = opened(model, batch, forward=forward, **given(loss, loss_weights, metrics, objects, unsafe))
         from lossdoctor.cli.fixing import Targets, run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from lossdoctor.cli.fixing_source import Quit, write_source
 from lossdoctor.cli.running import patch_of, quietly
 from lossdoctor.fixes import session as sittings
 from lossdoctor.report import words
-from lossdoctor.report.text import STYLE, open_table
-from lossdoctor.types import CaseError, Finding, Fix
+from lossdoctor.report.text import STYLE, broken, fitted, open_table, say
+from lossdoctor.types import CaseError, Finding, Fix, Pair
 
 if TYPE_CHECKING:
     from lossdoctor.fixes.session import Session
@@ -36,9 +38,10 @@ class Targets:
         """True where at least one was named."""
         return any((self.patch, self.model, self.batch, self.source))
 
-
-class Quit(Exception):
-    """The person left; nothing is written."""
+    @property
+    def many(self) -> bool:
+        """True where more than one was named."""
+        return sum(path is not None for path in (self.patch, self.model, self.batch, self.source)) > 1
 
 
 def run(sitting: Session, batch: str, targets: Targets, *, yes: bool) -> bool:
@@ -48,6 +51,7 @@ def run(sitting: Session, batch: str, targets: Targets, *, yes: bool) -> bool:
     if not sitting.open:
         console.print("Nothing is wrong.", style="bold green")
         return False
+    undone: list[str] = []
     try:
         if yes:
             with quietly("trying the repairs"):
@@ -58,22 +62,23 @@ def run(sitting: Session, batch: str, targets: Targets, *, yes: bool) -> bool:
             sitting = _ask_all(console, sitting)
         if sitting.steps:
             _say_before_after(console, sitting)
-            _write(console, sitting, targets, batch, yes=yes)
+            undone = _write(console, sitting, targets, batch, yes=yes)
         else:
             console.print("No repair was taken; nothing was written.")
-    except Quit:
+    except (Quit, KeyboardInterrupt):
         console.print("Left without writing anything.")
+        undone = ["nothing was written"]
     left = sitting.state.wrong
     if left:
         console.print()
         console.print("Still wrong:", style="bold")
         for finding in left:
-            console.print(
-                Text.assemble("  ", (finding.severity, STYLE[finding.severity]), f" {finding.code} {finding.message}")
-            )
-    elif sitting.steps:
+            mark = Text.assemble("  ", (finding.severity, STYLE[finding.severity]), f" {finding.code}")
+            console.print(mark)
+            say(console, finding.message, 4)
+    elif sitting.steps and not undone:
         console.print("Nothing is wrong any more.", style="bold green")
-    return any(f.severity == "error" for f in left)
+    return bool(undone) or any(f.severity == "error" for f in left)
 
 
 def _ask_all(console: Console, sitting: Session) -> Session:
@@ -150,12 +155,12 @@ def _say_finding(console: Console, finding: Finding, many: int) -> None:
             (f"  ({many} open)", "dim"),
         )
     )
-    console.print(Text(f"  {finding.message}"))
+    say(console, finding.message, 2)
 
 
 def _say_before_after(console: Console, sitting: Session) -> None:
     console.print()
-    console.print(f"{len(sitting.steps)} repair{'s' * (len(sitting.steps) != 1)}: {sitting.plan.effect}.", style="bold")
+    say(console, f"{len(sitting.steps)} repair{'s' * (len(sitting.steps) != 1)}: {sitting.plan.effect}.", 0, "bold")
     _say_change(console, sitting.start, sitting.state)
 
 
@@ -164,18 +169,17 @@ def _say_pairing(console: Console, state: State, title: str) -> None:
     from lossdoctor.doctor import pairs
 
     rows = pairs(state.exam)
-    console.print(Text(f"{title}: {_outcome(state)}", style="bold"))
+    say(console, f"{title}: {_outcome(state)}", 0, "bold")
     if rows:
-        table = open_table(console, ("output", "target", "loss", "weight"))
-        for pair in rows:
-            table.add_row(*map(Text, (pair.output, pair.target or "-", pair.loss, f"{pair.weight:g}")))
-        console.print(table)
+        columns = ("output", "target", "loss", "weight")
+        cells = [(pair.output, pair.target or "-", pair.loss, words.weight(pair)) for pair in rows]
+        _table(console, columns, fitted(console, columns, cells, (2, 0, 1)))
 
 
 def _outcome(state: State) -> str:
     fit = state.exam.fit.outcome
     if fit.status == "raises":
-        return f"fit raises {(fit.error or '').splitlines()[0][:100]}"
+        return f"fit raises {words.short((fit.error or '').splitlines()[0], 200)}"
     return f"fit logs {fit.loss:.5g}" if fit.loss is not None else "nothing is trained"
 
 
@@ -186,52 +190,114 @@ def _say_change(console: Console, before: State, after: State) -> None:
 
     origin = provenance(before.case.batch, after.case.batch)
     was, now = ({pair.output: pair for pair in pairs(state.exam)} for state in (before, after))
-    table = open_table(console, ("output", "as it is", "as it would be"))
+    columns = ("output", "as it is", "as it would be")
+    rows: list[tuple[str, str, str]] = []
     for output in dict.fromkeys([*was, *now]):
         left, right = was.get(output), now.get(output)
-        old = "-" if left is None else f"{left.target or '-'}  {left.loss} x {left.weight:g}"
+        old = "-" if left is None else f"{left.target or '-'}  {left.loss}{_times(left)}"
         new = "-"
         if right is not None:
             target = origin.get(right.target or "", right.target or "-")
-            new = f"{target}  {right.loss} x {right.weight:g}"
-        style = "green" if new != old else ""
-        table.add_row(Text(output), Text(old), Text(new, style=style))
-    if was or now:
+            new = f"{target}  {right.loss}{_times(right)}"
+        rows.append((output, old, new))
+    if rows:
+        room = (console.width - 10 - max(len(output) for output, _, _ in rows)) // 2
+        lines = [(output, broken(old, room), broken(new, room)) for output, old, new in rows]
+        _table(console, columns, lines, [2 if new != old else None for _, old, new in rows])
+    say(console, f"{_outcome(before)}  ->  {_outcome(after)}", 2)
+
+
+def _table(
+    console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], green: Sequence[int | None] = ()
+) -> None:
+    """A table without spaces at the ends of its lines; `green` is, for each row, the column that stands out."""
+    table = open_table(console, columns)
+    for i, row in enumerate(rows):
+        marked = green[i] if i < len(green) else None
+        table.add_row(*(Text(cell, style="green" if at == marked else "") for at, cell in enumerate(row)))
+    console.print()
+    with console.capture() as captured:
         console.print(table)
-    console.print(Text(f"  {_outcome(before)}  ->  {_outcome(after)}"))
+    for line in captured.get().splitlines():
+        if line.strip():
+            console.out(line.rstrip(), highlight=False)
+    console.print()
 
 
-def _write(console: Console, sitting: Session, targets: Targets, batch: str, *, yes: bool) -> None:
-    """Write what was named on the command line, or what the person chooses."""
+def _write(console: Console, sitting: Session, targets: Targets, batch: str, *, yes: bool) -> list[str]:
+    """Write what was named on the command line, or what the person chooses: all of it or nothing.
+
+    Returns what is still to do by hand, a sentence each. Raises `CaseError` where a file cannot be written.
+    """
+    from lossdoctor.files import together
+
     if not targets.any:
         if yes:
             raise CaseError(
                 "--yes took repairs but nothing says where to; add --patch, --write-model, --write-batch or --source."
             )
         targets = _ask_targets(sitting, batch)
-    if targets.patch is not None:
-        from lossdoctor.files import write_text
+    with together():
+        try:
+            said, undone = _staged(console, sitting, targets, batch, yes)
+        except CaseError as error:
+            raise CaseError(
+                f"{str(error).rstrip('.')}; nothing was written." if targets.many else str(error)
+            ) from error
+    for line in (*said, *undone):
+        say(console, line)
+    return undone
 
-        patch = patch_of(sitting.plan)
-        if patch is not None and _may_write(targets.patch, yes):
-            write_text(targets.patch, patch.text)
-            names = [line[4:].partition("(")[0] for line in patch.text.splitlines() if line.startswith("def adapt_")]
-            names += ["compile_model"] if "def compile_model(" in patch.text else []
-            console.print(f"Wrote {targets.patch}: import {' and '.join(names)} from it.")
-    if targets.model is not None and _may_write(targets.model, yes):
-        from lossdoctor.fixes.writing import write_model
 
-        start, end = sitting.start.case, sitting.state.case
-        write_model(start.model.source, targets.model, start.compile, end.compile, sitting.edits)
-        console.print(f"Wrote {targets.model}: other compile arguments, the same weights.")
-    if targets.batch is not None and _may_write(targets.batch, yes):
-        from lossdoctor.fixes.writing import write_batch
+def _times(pair: Pair) -> str:
+    weight = words.weight(pair)
+    return f" x {weight}" if weight else ""
 
-        known = _names(sitting)
-        rows = write_batch(sitting.start.case.batch, targets.batch, sitting.edits, known)
-        console.print(f"Wrote {targets.batch}: {rows} rows.")
+
+def _staged(console: Console, sitting: Session, targets: Targets, batch: str, yes: bool) -> tuple[list[str], list[str]]:
+    """Make every file that is to be written; returns (what is written, what is still to do)."""
+    said: list[str] = []
+    undone: list[str] = []
+    for path, write in (
+        (targets.patch, _write_patch),
+        (targets.model, _write_model),
+        (targets.batch, _write_batch),
+    ):
+        if path is not None and _may_write(path, yes):
+            said.append(write(sitting, path))
+        elif path is not None:
+            undone.append(f"{path} was left as it is.")
     if targets.source is not None:
-        _write_source(console, sitting, targets.source, yes=yes)
+        wrote, left = write_source(console, sitting, targets.source, batch, targets.batch, targets.model, yes=yes)
+        said, undone = [*said, *wrote], [*undone, *left]
+    return said, undone
+
+
+def _write_patch(sitting: Session, path: Path) -> str:
+    from lossdoctor.files import write_text
+
+    patch = patch_of(sitting.plan)
+    if patch is None:
+        return f"{path} was not written: a patch would hold nothing."
+    write_text(path, patch.text)
+    names = [line[4:].partition("(")[0] for line in patch.text.splitlines() if line.startswith("def adapt_")]
+    names += ["compile_model"] if "def compile_model(" in patch.text else []
+    return f"Wrote {path}: import {' and '.join(names)} from it."
+
+
+def _write_model(sitting: Session, path: Path) -> str:
+    from lossdoctor.fixes.writing import write_model
+
+    start, end = sitting.start.case, sitting.state.case
+    write_model(start.model.source, path, start.compile, end.compile, sitting.edits)
+    return f"Wrote {path}: other compile arguments, the same weights."
+
+
+def _write_batch(sitting: Session, path: Path) -> str:
+    from lossdoctor.fixes.writing import write_batch
+
+    rows = write_batch(sitting.start.case.batch, path, sitting.edits, _names(sitting))
+    return f"Wrote {path}: {rows} rows."
 
 
 def _names(sitting: Session) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -291,40 +357,3 @@ def _ask_targets(sitting: Session, batch: str) -> Targets:
             raise Quit
         targets = replace(targets, **{kind: Path(path)})
     return targets
-
-
-def _write_source(console: Console, sitting: Session, path: Path, *, yes: bool) -> None:
-    """The script's diff, and the script where the person agrees."""
-    import questionary
-
-    from lossdoctor.files import write_bytes
-    from lossdoctor.fixes.code import NotTypable
-    from lossdoctor.fixes.rewrite import SourceEdit, diff, rewrite
-    from lossdoctor.fixes.writing import source_parts
-
-    try:
-        old = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CaseError(f"{path} cannot be read ({error}); name the Python script that compiles the model.") from error
-    try:
-        parts = source_parts(
-            sitting.start.case, sitting.state.case, [(s.before.case, s.fix.edits) for s in sitting.steps]
-        )
-    except NotTypable as error:
-        raise CaseError(f"{path} was not changed: {error}; write a patch file instead.") from error
-    rewritten = rewrite(old, SourceEdit(**parts), path=str(path))
-    if rewritten.text == old:
-        console.print(f"{path} needs no change.")
-    for line in diff(old, rewritten.text, str(path)).splitlines():
-        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
-        console.print(Text(line, style=style), soft_wrap=True)
-    for note in rewritten.notes:
-        console.print(Text(f"  note: {note}", style="yellow"))
-    if rewritten.text == old:
-        return
-    agreed = yes or questionary.confirm(f"Write {path}?", default=True, qmark="").ask()
-    if agreed is None:
-        raise Quit
-    if agreed:
-        write_bytes(path, lambda stream: stream.write(rewritten.text.encode("utf-8")))
-        console.print(f"Wrote {path}.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lossdoctor.cli import check, demo, explain, fix, init, patch, rule, show
+from lossdoctor.cli import check, demo, explain, fix, init, matrix, patch, rule, show
 from lossdoctor.cli.boundary import Stop, boundary, open_streams, terminable, visible
 from lossdoctor.cli.output import InOrder
 
@@ -46,6 +46,7 @@ app.command("fix", short_help="Choose among repairs that were tried, and write t
 app.command("patch", short_help="Print or write the repairs as Python.")(patch.patch)
 app.command("rule", short_help="Print a rule's page, or the table of rules.")(rule.rule)
 app.command("explain", short_help="Say what a Keras error means and what to try.")(explain.explain)
+app.command("matrix", cls=InOrder, short_help="Compare several Keras releases on the same case.")(matrix.matrix)
 app.command("init", short_help="Write settings, a CI workflow and a pre-commit hook.")(init.init)
 app.command("demo", short_help="Take a tour through cases that Keras trains wrongly.")(demo.demo)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +12,9 @@ from lossdoctor.cli import completion
 from lossdoctor.cli.boundary import Stop, boundary
 
 if TYPE_CHECKING:
-    from lossdoctor.rules.rule import Rule
+    from lossdoctor.cli.pages import Entry
+
+_FORCED = {"FORCE_COLOR", "TTY_COMPATIBLE"}
 
 
 def rule(
@@ -25,33 +29,34 @@ def rule(
 ) -> None:
     """Print a rule's page, or without a code the table of rules."""
     with boundary():
-        from rich.console import Console
+        from lossdoctor.cli.pages import entries
 
-        from lossdoctor.rules import RULES
-        from lossdoctor.rules.page import page
-
-        console = Console(highlight=False)
+        known = entries()
         if code is None:
-            _table(RULES, console)
+            _table(known)
             return
-        found = [r for r in RULES if code.upper() == r.code or code.lower() == r.name]
+        found = [r for r in known if code.upper() == r.code or code.lower() == r.name]
         if not found:
             from lossdoctor.near import did_you_mean
 
-            names = [*(r.code for r in RULES), *(r.name for r in RULES)]
+            names = [*(r.code for r in known), *(r.name for r in known)]
             guess = did_you_mean(code.upper() if code[:2].upper() == "LD" else code, names)
             raise Stop(2, f"there is no rule {code}{guess}; `lossdoctor rule` lists them.")
-        text = page(found[0])
-        if console.is_terminal:
+        text = found[0].page()
+        if sys.stdout.isatty() or _FORCED & set(os.environ):  # where Rich may see a terminal
+            from rich.console import Console
             from rich.markdown import Markdown
 
-            console.print(Markdown(text))
-        else:
-            typer.echo(text)
+            console = Console(highlight=False)
+            if console.is_terminal:
+                console.print(Markdown(text))
+                return
+        typer.echo(text)
 
 
-def _table(rules: tuple[Rule, ...], console: object) -> None:
+def _table(rules: list[Entry]) -> None:
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -59,4 +64,4 @@ def _table(rules: tuple[Rule, ...], console: object) -> None:
         table.add_column(column, no_wrap=column == "code", overflow="fold")
     for r in rules:
         table.add_row(r.code, r.name, r.category, r.summary)
-    console.print(table)  # type: ignore[attr-defined]
+    Console(highlight=False).print(table)

@@ -11,6 +11,7 @@ from pathlib import Path
 _TENSORS = re.compile(r"<tf\.Tensor: shape=(\([^)]*\)), dtype=\w+, numpy=.*?>", re.DOTALL)
 _OURS = str(Path(__file__).parent.parent).replace("\\", "/") + "/"
 _NODE = re.compile(r"\n([^\n]+)\n\s*\[\[\{\{node")
+_LABELS = re.compile(r"\s*Label values: .*", re.DOTALL)
 _ARRAYS = re.compile(r"(?:Array\()?\[[-+\d.eEna,\s\[\]]{8,}\](?:, dtype=\w+\))?")
 
 
@@ -21,6 +22,7 @@ def describe_error(error: BaseException) -> str:
     text = " ".join((node.group(1) if node else str(error).split("\n\n")[0]).split()) or "no message"
     text = text[1:-1] if isinstance(error, KeyError) and text[0] in "\"'" else text
     text = text.split("{{function_node")[-1].split("}} ")[-1] if "{{function_node" in text else text
+    text = _LABELS.sub("", text)
     text = _ARRAYS.sub("[...]", _TENSORS.sub(r"<tensor \1>", text.split(" [Op:")[0]))
     return f"{type(error).__name__}: {text if len(text) <= 600 else text[:597] + '...'}"
 

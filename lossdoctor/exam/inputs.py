@@ -15,6 +15,7 @@ from lossdoctor.types import ArrayRef, InputSpec, Tree
 
 # Entries that the tagged arrays may hold in all; two samples of a large image fit many times over.
 _MOST_ENTRIES = 200_000_000
+_TIMES = ("datetime64", "timedelta64")
 
 
 def run_inputs(declared: Tree, x: Tree) -> InputRun:
@@ -45,6 +46,8 @@ def _plain(declared: Tree, x: Tree) -> bool:
     flat, refs = trees.values(declared), trees.values(x)
     if len(flat) != 1 or len(refs) != 1 or not isinstance(refs[0], ArrayRef) or not trees.is_leaf(x):
         return False
+    if refs[0].dtype == "object" or refs[0].dtype.startswith(_TIMES):
+        return False
     spec, shape = flat[0], refs[0].shape
     return len(spec.shape) == len(shape) and all(
         d is None or d == e for d, e in zip(spec.shape[1:], shape[1:], strict=True)
@@ -54,8 +57,11 @@ def _plain(declared: Tree, x: Tree) -> bool:
 def _tag(leaf: Any, tag: int) -> Any:
     if not isinstance(leaf, ArrayRef) or not leaf.shape:
         return leaf
-    if leaf.dtype.startswith(("<U", "str", "object", "|S")):
-        return np.full((2, *leaf.shape[1:]), str(tag))
+    if leaf.dtype.startswith(("<U", "str", "object", "|S", "bytes")):
+        texts = np.full((2, *leaf.shape[1:]), str(tag), dtype=object if leaf.dtype == "object" else None)
+        return _keras.to_tensor(texts) if leaf.dtype == "string" else texts
+    if leaf.dtype.startswith(_TIMES):
+        return np.full((2, *leaf.shape[1:]), tag, dtype=leaf.dtype)
     return np.full((2, *leaf.shape[1:]), tag, dtype="float32")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,8 +65,9 @@ def metric_calls(setup: Setup) -> tuple[MetricCall, ...]:
             path: standin.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup)) if v is not None
         }
         targets = {path: v for path, v in trees.leaves("y", setup.y) if isinstance(v, np.ndarray)}
+        known = _Known(outputs), _Known(targets)
         # JAX also builds the metrics symbolically.
-        return tuple(_call(found, outputs, targets) for found in seen if standin.to_numpy(found.y_pred) is not None)
+        return tuple(_call(found, *known) for found in seen if standin.to_numpy(found.y_pred) is not None)
 
 
 def _watch(root: str, metrics: Tree, seen: list[_Seen]) -> Tree:
@@ -74,7 +77,7 @@ def _watch(root: str, metrics: Tree, seen: list[_Seen]) -> Tree:
     return trees.pack(metrics, flat)
 
 
-def _call(found: _Seen, outputs: dict[str, Any], targets: dict[str, Any]) -> MetricCall:
+def _call(found: _Seen, outputs: _Known, targets: _Known) -> MetricCall:
     y_true, y_pred = standin.to_numpy(found.y_true), standin.to_numpy(found.y_pred)
     metric, value = None, None
     try:
@@ -90,8 +93,8 @@ def _call(found: _Seen, outputs: dict[str, Any], targets: dict[str, Any]) -> Met
         metric_path=found.path,
         label=str(getattr(metric, "name", None) or found.identifier),
         function=named.__name__ if own else None,
-        output=_same(y_pred, outputs),
-        target=_same(y_true, targets),
+        output=outputs.path(y_pred),
+        target=targets.path(y_true),
         output_shape=tuple(np.shape(y_pred)),
         target_shape=tuple(np.shape(y_true)),
         value=value,
@@ -108,11 +111,43 @@ def _threshold(metric: Any) -> float | None:
     return None if found is None else float(found)
 
 
-def _same(array: Any, known: dict[str, Any]) -> str | None:
-    """The path whose values these are (a metric may be handed tensors that are other objects than the loss was)."""
-    for path, other in known.items():
-        if array is not None and other is not None and array.shape == other.shape:
-            close = array == other if array.dtype.kind in "OUS" else np.isclose(array, other, equal_nan=True)
-            if bool(np.all(close)):
-                return path
-    return None
+class _Known:
+    """Arrays by path, to be found by their values: a metric may be handed tensors that are other objects than the loss was."""
+
+    def __init__(self, arrays: dict[str, Any]) -> None:
+        self._arrays = [(path, array) for path, array in arrays.items() if array is not None]
+        # By the first number, so that thousands of arrays are not compared with each other; the others one by one.
+        firsts = [_first(array) for _, array in self._arrays]
+        self._ordered = sorted((first, i) for i, first in enumerate(firsts) if first is not None)
+        self._others = [i for i, first in enumerate(firsts) if first is None]
+
+    def path(self, array: Any) -> str | None:
+        """The path whose values these are, the first where several have them; None where none has."""
+        if array is None:
+            return None
+        first = _first(array)
+        places = self._others if first is None else sorted([*self._near(first), *self._others])
+        return next((self._arrays[i][0] for i in places if _same(array, self._arrays[i][1])), None)
+
+    def _near(self, first: float) -> list[int]:
+        slack = 1e-4 * abs(first) + 1e-6  # wider than what `np.isclose` allows
+        low, high = (
+            bisect_left(self._ordered, (first - slack, -1)),
+            bisect_right(self._ordered, (first + slack, math.inf)),
+        )
+        return [i for _, i in self._ordered[low:high]]
+
+
+def _first(array: Any) -> float | None:
+    """The first entry of an array of finite numbers, else None."""
+    if array.dtype.kind not in "biuf" or not array.size:
+        return None
+    first = float(array.reshape(-1)[0])
+    return first if math.isfinite(first) else None
+
+
+def _same(array: Any, other: Any) -> bool:
+    if array.shape != other.shape:
+        return False
+    close = array == other if array.dtype.kind in "OUS" else np.isclose(array, other, equal_nan=True)
+    return bool(np.all(close))

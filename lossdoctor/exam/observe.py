@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lossdoctor import _keras, trees
+from lossdoctor import _keras, _state, trees
 from lossdoctor.exam import declared as tied
 from lossdoctor.exam import standin
 from lossdoctor.exam.broadcast import with_broadcasts
@@ -17,6 +17,7 @@ from lossdoctor.exam.inputs import run_inputs
 from lossdoctor.exam.metrics import metric_calls
 from lossdoctor.exam.outputs import activations, readings
 from lossdoctor.exam.probes import run_probes
+from lossdoctor.exam.replicas import replicated
 from lossdoctor.exam.setup import Setup, make_setup, tile
 from lossdoctor.exam.source import index_uses, swapped_names
 from lossdoctor.exam.values import values_of
@@ -24,13 +25,15 @@ from lossdoctor.facts import Declared, Exam, InputRun, Run
 from lossdoctor.quiet import muted_warnings
 from lossdoctor.types import Case, Outcome, Tree
 
+# Loss scales that are tried where Keras's own gives a gradient beyond float16.
+_SCALES = (2.0**10, 2.0**5, 1.0)
 _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
 def examine(case: Case) -> Exam:
     """Run the case on fresh stand-ins and note what Keras does."""
     with muted_warnings():
-        return _examine(case)
+        return _state.outside_strategies(lambda: _examine(case))  # type: ignore[no-any-return]
 
 
 def _examine(case: Case) -> Exam:
@@ -56,9 +59,9 @@ def _examine(case: Case) -> Exam:
 def _examined(case: Case, inputs: InputRun | None) -> Exam:
     setup = make_setup(case)
     fit = standin.run(setup, "fit")
-    replay = standin.replay(setup)
+    setup, replay = _scaled(case, setup, standin.replay(setup))
     batch = _train_on_batch(setup, fit, replay)
-    fit, batch = (with_broadcasts(setup, _filled(run, replay)) for run in (fit, batch))
+    fit, batch = (with_broadcasts(setup, standin.weighed(setup, _filled(run, replay))) for run in (fit, batch))
     skipped: dict[str, str] = {} if case.forward else {"forward": "only with --forward, which runs the model itself"}
     seen = fit if fit.outcome.status == "ok" or not batch.calls else batch
     return Exam(
@@ -77,8 +80,24 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
         readings=readings(setup, seen),
         metrics=metric_calls(setup) if fit.outcome.status == "ok" else (),
         probes=run_probes(setup, fit, skipped),
+        replicated=replicated(setup, fit, case.model.strategy, skipped),
         skipped=skipped,
     )
+
+
+def _scaled(case: Case, setup: Setup, replay: Run) -> tuple[Setup, Run]:
+    """Where the optimizer looks for the loss scale itself, the setup with a scale at which the gradient is finite.
+
+    Keras skips every step whose gradient is not, with a smaller scale for the next, so that none of them moves a weight.
+    """
+    for scale in _SCALES if case.compile.dynamic_scale else ():
+        if replay.outcome.status != "ok" or all(g.finite for g in replay.gradients) or scale >= (setup.loss_scale or 0):
+            continue
+        smaller = replace(setup, loss_scale=scale)
+        again = standin.replay(smaller)
+        if again.outcome.status == "ok" and all(g.finite for g in again.gradients):
+            return smaller, again
+    return setup, replay
 
 
 def _train_on_batch(setup: Setup, fit: Run, replay: Run) -> Run:

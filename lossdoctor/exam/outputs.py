@@ -108,6 +108,7 @@ def readings(setup: Setup, run: Run) -> dict[int, Readings]:
         return found
     losses = dict(trees.leaves("loss", setup.loss))
     targets = dict(trees.leaves("y", setup.y))
+    places = {path: i for i, path in enumerate(trees.paths("y_pred", setup.outputs))}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tensors: dict[str, Any] = {}
@@ -118,7 +119,8 @@ def readings(setup: Setup, run: Run) -> dict[int, Readings]:
                 continue
             tensors = tensors or dict(trees.leaves("y_pred", standin.predictions(setup)))
             try:
-                reading = _reading(setup, call, inner, target, tensors)
+                path = str(call.outputs[0])
+                reading = _reading(setup, call, inner, target, tensors[path], places[path])
             except Exception:  # shapes that only the train step puts right
                 continue
             if reading is not None:
@@ -132,21 +134,18 @@ def has_logits(loss: Any) -> bool:
     return function is not None and "from_logits" in inspect.signature(function).parameters
 
 
-def _reading(setup: Setup, call: LossCall, inner: Any, target: Any, tensors: dict[str, Any]) -> Readings | None:
-    path = str(call.outputs[0])
-    paths = trees.paths("y_pred", setup.outputs)
-    place = paths.index(path)
+def _reading(setup: Setup, call: LossCall, inner: Any, target: Any, tensor: Any, place: int) -> Readings | None:
     mask, start, tail = setup.masks[place], setup.starts[place], setup.tails[place]
-    plain = np.asarray(_keras.to_numpy(tensors[path]), dtype="float32")
+    plain = np.asarray(_keras.to_numpy(tensor), dtype="float32")
     asked = bool(_keras.loss_arguments(inner).get("from_logits", False))
 
     def value(from_logits: bool, predictions: Any) -> float | None:
-        tensor = _keras.to_tensor(predictions)
+        given = _keras.to_tensor(predictions)
         if mask is not None:
-            _keras.set_mask(tensor, _keras.to_tensor(mask))
-        return standin.scalar(_keras.with_arguments(inner, from_logits=from_logits)(target, tensor))
+            _keras.set_mask(given, _keras.to_tensor(mask))
+        return standin.scalar(_keras.with_arguments(inner, from_logits=from_logits)(target, given))
 
-    trained = standin.scalar(inner(target, tensors[path]))
+    trained = standin.scalar(inner(target, tensor))
     probabilities, logits = value(False, plain), value(True, plain)
     if trained is None or probabilities is None or logits is None:
         return None

@@ -72,13 +72,13 @@ def run_probes(setup: Setup, run: Run, skipped: dict[str, str]) -> Probes:
 
 def _smaller(setup: Setup) -> Setup:
     """The case with fewer rows where its outputs are large (images): a relation between rows shows on a few of them."""
-    rows = _aligned(setup)
+    rows = aligned(setup)
     entries = sum(int(np.prod(s.shape)) for s in trees.values(setup.outputs))
     keep = max(_FEWEST_ROWS, rows * _MOST_ENTRIES // max(entries, 1))
     return take(setup, keep) if entries > _MOST_ENTRIES and rows > keep else setup
 
 
-def _aligned(setup: Setup) -> int:
+def aligned(setup: Setup) -> int:
     """The number of rows that all outputs and targets share; 0 where they do not."""
     sizes = {s.shape[0] if s.shape else -1 for s in trees.values(setup.outputs)}
     sizes |= {
@@ -150,7 +150,7 @@ def _alike(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _coupled(setup: Setup, stepper: Stepper, first: Step, run: Run) -> tuple[Coupling, ...]:
     """Give one row another row's targets, then other predictions, and see whether other rows' gradients move."""
-    rows = _aligned(setup)
+    rows = aligned(setup)
     if rows < 2 or not _custom(run):
         return ()
     row, found = rows // 2, []
@@ -191,7 +191,7 @@ def _with_row(array: np.ndarray, row: int, source: np.ndarray) -> np.ndarray:
 
 def _permuted(setup: Setup, stepper: Stepper, first: Step, run: Run) -> tuple[float, float] | None:
     """The loss as given, and with all rows in another order (kept where no row has a mask of its own)."""
-    rows = _aligned(setup)
+    rows = aligned(setup)
     if rows < 3 or not _custom(run) or any(m is not None for m in setup.masks) or first.loss is None:
         return None
     order = np.random.default_rng(SEED).permutation(rows)
@@ -259,7 +259,7 @@ def _minimum(identifier: Any, number: int, target: np.ndarray, output: np.ndarra
 
 def _zeroed(setup: Setup, stepper: Stepper, first: Step) -> tuple[Zeroed, ...]:
     """The given sample weights with one sample's set to 0: its gradient should vanish, and only its."""
-    rows = _aligned(setup)
+    rows = aligned(setup)
     if setup.sample_weight is None or rows < 2:
         return ()
     found: dict[str, Zeroed] = {}
@@ -343,7 +343,7 @@ def _swapped(setup: Setup, run: Run) -> dict[int, tuple[float, float]]:
 
 def _fewer(setup: Setup) -> Run | None:
     """The case with one row less, where the number of rows equals some other axis by accident or by design."""
-    rows = _aligned(setup)
+    rows = aligned(setup)
     arrays = [leaf for tree in (setup.y, setup.sample_weight) if tree is not None for leaf in trees.values(tree)]
     axes = {d for leaf in arrays if isinstance(leaf, np.ndarray) for d in leaf.shape[1:]}
     axes |= {d for s in trees.values(setup.outputs) for d in s.shape[1:]}

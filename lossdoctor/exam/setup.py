@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,6 +35,9 @@ class Setup:
     metrics: Tree = None
     weighted_metrics: Tree = None
     run_eagerly: bool = False
+    jit_compile: bool | Literal["auto"] = "auto"
+    steps_per_execution: int = 1
+    loss_scale: float | None = None
     given: bool = False
 
 
@@ -43,18 +46,19 @@ def make_setup(case: Case) -> Setup:
     model, compile_args = case.model, case.compile
     specs = trees.values(model.outputs)
     count = len(specs)
-    tails = model.tails or (None,) * count
+    tails = list(model.tails or (None,) * count)
     given = None if model.predictions is None else [leaf.rows(case.rows) for leaf in trees.values(model.predictions)]
     starts = []
     for i, spec in enumerate(specs):
-        shape = tails[i].start.shape if tails[i] is not None else spec.shape  # type: ignore[union-attr]
+        before = tails[i].start if tails[i] is not None else spec  # type: ignore[union-attr]
+        shape, dtype = before.shape, "float64" if before.dtype == "float64" else "float32"
         if given is None:
-            starts.append(start(i, shape))
+            starts.append(start(i, shape).astype(dtype))
             continue
         behind = model.behind[i] if model.behind else None
         fits = behind is not None and tails[i] is not None and tuple(behind.shape) == tuple(shape)
-        tails = (*tails[:i], tails[i] if fits else None, *tails[i + 1 :])
-        starts.append(np.asarray(behind if fits else given[i], dtype="float32"))
+        tails[i] = tails[i] if fits else None
+        starts.append(np.asarray(behind if fits else given[i], dtype=dtype))
     return Setup(
         outputs=model.outputs,
         output_names=model.output_names,
@@ -71,6 +75,9 @@ def make_setup(case: Case) -> Setup:
         metrics=compile_args.metrics,
         weighted_metrics=compile_args.weighted_metrics,
         run_eagerly=compile_args.run_eagerly,
+        jit_compile=compile_args.jit_compile,
+        steps_per_execution=compile_args.steps_per_execution,
+        loss_scale=compile_args.loss_scale,
         given=given is not None,
     )
 

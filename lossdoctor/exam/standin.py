@@ -7,6 +7,7 @@ the real `output_names`. A recording optimizer keeps the gradients and moves not
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,21 +66,22 @@ class Watched(keras.losses.Loss):
         inner = _keras.resolve_loss(self.identifier, y_true, y_pred)
         call = _Call(self, inner, trees.values(y_true), trees.values(y_pred), sample_weight, not trees.is_leaf(y_pred))
         self.log.calls.append(call)
-        call.value = inner(y_true, y_pred, sample_weight)
-        if self.scale is not None:
+        if self.scale is not None:  # only the weight is asked for, and a loss that raises has one too
             return self.scale(len(self.log.calls) - 1)
+        call.value = inner(y_true, y_pred, sample_weight)
         return call.value
 
 
 class _Recorder(keras.optimizers.Optimizer):
     """Keeps the gradients of the last step and moves no variable."""
 
-    def __init__(self) -> None:
-        super().__init__(learning_rate=0.0, name="recorder")
+    def __init__(self, scale: float | None = None) -> None:
+        super().__init__(learning_rate=0.0, name="recorder", loss_scale_factor=scale)
         self.gradients: list[Any] = []
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        self.gradients = list(grads)
+        scale = self.loss_scale_factor
+        self.gradients = [g if g is None or scale is None else keras.ops.divide(g, scale) for g in grads]
         if all(gradient is None for gradient in self.gradients):
             super().apply(grads, trainable_variables)  # Keras's own answer to a loss that reaches nothing
 
@@ -88,15 +90,19 @@ class _Recorder(keras.optimizers.Optimizer):
 
 
 class StandIn(keras.Model):
-    """The tiny model. `extra` scalar variables serve the run that measures the loss weights."""
+    """The tiny model. `extra` scalar variables serve the run that measures the loss weights.
 
-    def __init__(self, setup: Setup, log: Log, extra: int = 0) -> None:
+    `numbered`: x holds the numbers of the rows that it stands for, which are some of the batch's (a replica's share).
+    """
+
+    def __init__(self, setup: Setup, log: Log, extra: int = 0, numbered: bool = False) -> None:
         super().__init__(name="stand_in", dtype="float32")
+        self._numbered = numbered
         self._setup = Opaque(setup)
         self._log = Opaque(log)
         self._starts = [
             self.add_weight(
-                shape=start.shape, dtype="float32", name=f"output_{i}", initializer=keras.initializers.Zeros()
+                shape=start.shape, dtype=start.dtype.name, name=f"output_{i}", initializer=keras.initializers.Zeros()
             )
             for i, start in enumerate(setup.starts)
         ]
@@ -113,7 +119,7 @@ class StandIn(keras.Model):
 
     def call(self, x: Any) -> Any:
         setup = self._setup.value
-        rows = _dynamic_rows(setup, x)
+        rows = _numbered_rows(setup, x) if self._numbered else _dynamic_rows(setup, x)
         specs = trees.values(setup.outputs)
         flat = [
             _output(variable, rows, spec, tail, mask)
@@ -138,19 +144,33 @@ class Opaque:
     value: Any
 
 
-def _dynamic_rows(setup: Setup, x: Any) -> tuple[int, Any] | None:
-    """(N, N as the traced step knows it): in a compiled `fit` a real model's outputs have an open batch axis."""
+# (N, first, last): of N rows those from `first` up to `last`.
+_Rows = tuple[int, Any, Any]
+
+
+def _numbered_rows(setup: Setup, x: Any) -> _Rows:
+    """The rows whose numbers x holds, one after another."""
+    first = keras.ops.cast(x[0, 0], "int32")
+    return setup.x_rows[0], first, first + keras.ops.shape(x)[0]
+
+
+def _dynamic_rows(setup: Setup, x: Any) -> _Rows | None:
+    """All rows, by their number as the traced step knows it: in a compiled `fit` a real model's outputs have an open batch axis."""
     flat = [leaf for leaf in trees.values(x) if leaf is not None]
     if not flat or not getattr(flat[0], "shape", ()) or flat[0].shape[0] is not None:
         return None
-    return setup.x_rows[0], keras.ops.shape(flat[0])[0]
+    return setup.x_rows[0], 0, keras.ops.shape(flat[0])[0]
 
 
-def _output(variable: Any, rows: Any, spec: Spec, tail: Tail | None, mask: np.ndarray | None) -> Any:
+def _share(value: Any, rows: _Rows | None) -> Any:
+    if rows is None or not value.shape or value.shape[0] != rows[0]:
+        return value
+    return value[rows[1] : rows[2]]
+
+
+def _output(variable: Any, rows: _Rows | None, spec: Spec, tail: Tail | None, mask: np.ndarray | None) -> Any:
     """One output tensor: the variable through the model's real last layers, in the output's dtype."""
-    value = keras.ops.convert_to_tensor(variable)
-    if rows is not None and value.shape[0] == rows[0]:
-        value = value[: rows[1]]
+    value = _share(keras.ops.convert_to_tensor(variable), rows)
     if tail is None:
         value = keras.ops.cast(value, spec.dtype)
         # An identity that is a new tensor: two outputs must never be one object.
@@ -160,7 +180,7 @@ def _output(variable: Any, rows: Any, spec: Spec, tail: Tail | None, mask: np.nd
         for operation in tail.operations:
             value = operation(value)
     if mask is not None:
-        _keras.set_mask(value, keras.ops.convert_to_tensor(mask))
+        _keras.set_mask(value, _share(keras.ops.convert_to_tensor(mask), rows))
     return value
 
 
@@ -180,7 +200,8 @@ def run(setup: Setup, method: str) -> Run:
 
 def replay(setup: Setup) -> Run:
     """The same train step run eagerly: concrete values, shapes, gradients and measured weights of every loss call."""
-    return _run(replace(setup, metrics=None, weighted_metrics=None), "train_on_batch", eager=True)
+    plain = replace(setup, metrics=None, weighted_metrics=None, steps_per_execution=1)
+    return _run(plain, "train_on_batch", eager=True)
 
 
 def _run(setup: Setup, method: str, eager: bool) -> Run:
@@ -226,17 +247,24 @@ def watch(loss: Tree, log: Log, scale: Callable[[int], Any] | None = None) -> Tr
 
 
 def compiled(setup: Setup, loss: Tree, log: Log, eager: bool, extra: int = 0, fresh: bool = True) -> Any:
-    """A stand-in compiled with `loss`; `fresh` metrics are copies without the state of the caller's."""
+    """A stand-in compiled with `loss`; `fresh` metrics are copies without the state of the caller's.
+
+    Unless `eager`, as the case's own model is compiled: with its `jit_compile` and `steps_per_execution`.
+    """
     copied = _fresh if fresh else (lambda metrics: metrics)
     model = StandIn(setup, log, extra)
     model.compile(
-        optimizer=_Recorder(),
+        optimizer=_Recorder(setup.loss_scale),
         loss=loss,
         loss_weights=setup.loss_weights,
         metrics=copied(setup.metrics),
         weighted_metrics=copied(setup.weighted_metrics),
         run_eagerly=eager,
+        jit_compile=False if eager else setup.jit_compile,
+        steps_per_execution=setup.steps_per_execution,
     )
+    if not eager:
+        _keras.trace_once(model)
     return model
 
 
@@ -292,6 +320,21 @@ def _weights(setup: Setup, count: int) -> list[float]:
         train(model, setup, "train_on_batch")
     gradients = model.optimizer.gradients[-count:]
     return [0.0 if g is None else float(to_numpy(g)) for g in gradients]
+
+
+def weighed(setup: Setup, run: Run) -> Run:
+    """A run that raised in or after a loss, with the weight of every loss call; NaN where it cannot be measured."""
+    if run.outcome.status != "raises" or setup.loss_weights is None or not run.calls:
+        return run
+    setup = replace(setup, metrics=None, weighted_metrics=None)
+    most = max(len(trees.values(setup.loss)), len(trees.values(setup.outputs)), len(run.calls))
+    try:
+        weights = _weights(setup, most)[: len(run.calls)]
+    except Exception:  # Keras raises on its way to the total, too
+        weights = [math.nan] * len(run.calls)
+    return replace(
+        run, calls=tuple(replace(call, weight=weight) for call, weight in zip(run.calls, weights, strict=True))
+    )
 
 
 def _stage(log: Log) -> str:

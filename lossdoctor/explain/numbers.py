@@ -157,8 +157,9 @@ NUMBERS = (
         "Received a label value of 7 which is outside the valid range of [0, 3).",
         r"Received a label value of (?P<label>-?\d+) which is outside the valid range of \[0, (?P<classes>\d+)\)",
         "A target holds the class number {label}, and the output has {classes} classes, 0 to {classes} without the last. JAX does not check this and trains on zeros.",
-        ("LD702",),
+        ("LD702", "LD203"),
         (
+            "With several outputs, check first that this output got its own target: targets in a list meet a dict of outputs in sorted-key order.",
             "Give the last layer as many units as there are classes: y.max() + 1.",
             "Count classes from 0: y - y.min().",
             "Mask a label such as -1 or 255 with ignore_class=..., or weigh it 0 by sample_weight.",

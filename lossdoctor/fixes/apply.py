@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,8 @@ from lossdoctor.types import (
     Tree,
 )
 
+# Larger arrays are not compared to see whether a repair only gave them another shape.
+_MOST_COMPARED = 1_000_000
 ROOTS = ("x", "y", "sample_weight")
 
 
@@ -210,11 +213,24 @@ def _put(values: tuple[Any, ...], i: int, value: Any) -> tuple[Any, ...]:
 
 
 def provenance(before: Batch, after: Batch) -> Mapping[str, str]:
-    """{path now: path in the batch as given} for every leaf that is still the very array that was given."""
-    known = {id(leaf): path for root in ROOTS for path, leaf in trees.leaves(root, getattr(before, root))}
-    return {
-        path: known[id(leaf)]
-        for root in ROOTS
-        for path, leaf in trees.leaves(root, getattr(after, root))
-        if id(leaf) in known and isinstance(leaf, ArrayRef)
-    }
+    """{path now: path in the batch as given} for every leaf that is still what was given, or its values in another shape."""
+    given = [(path, leaf) for root in ROOTS for path, leaf in trees.leaves(root, getattr(before, root))]
+    known = {id(leaf): path for path, leaf in given}
+    found = {}
+    for path, leaf in (item for root in ROOTS for item in trees.leaves(root, getattr(after, root))):
+        if not isinstance(leaf, ArrayRef):
+            continue
+        if id(leaf) in known:
+            found[path] = known[id(leaf)]
+        elif isinstance(leaf, HeldArray) and leaf.array.size <= _MOST_COMPARED:
+            same = [old for old, other in given if isinstance(other, ArrayRef) and _reshaped(other, leaf.array)]
+            if len(same) == 1:
+                found[path] = same[0]
+    return found
+
+
+def _reshaped(given: ArrayRef, array: np.ndarray) -> bool:
+    """True where an array holds the given values in another shape."""
+    if math.prod(given.shape) != array.size or given.dtype != array.dtype.name or not array.size:
+        return False
+    return bool(np.array_equal(array_of(given).ravel(), array.ravel()))

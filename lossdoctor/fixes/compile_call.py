@@ -138,9 +138,7 @@ def _in_splat(script: Script, call: cst.Call, keyword: str, new: str | None) -> 
     for arg in (a for a in call.args if a.star):
         shown = f"{arg.star}{script.code(arg.value)}"
         if arg.star == "*":
-            script.notes.append(
-                f"Line {line} gives compile {shown}, which may hold {keyword}; make it {keyword}={new} there."
-            )
+            script.leave(f"Line {line} gives compile {shown}, which may hold {keyword}; make it {keyword}={new} there.")
             return True
         entries = _entries(script, arg.value)
         if entries is None:

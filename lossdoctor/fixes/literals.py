@@ -83,9 +83,9 @@ def _change(script: Script, old: cst.BaseExpression, new: cst.BaseExpression) ->
     text = cst.Module([]).code_for_node(new)
     if same(script.code(old), text):
         return
-    parts = _parts(old, new)
-    if parts is not None:
-        for one, other in parts:
+    inner = parts(old, new)
+    if inner is not None:
+        for one, other in inner:
             _change(script, one, other)
         return
     if isinstance(new, cst.Dict) and isinstance(old, cst.List | cst.Tuple):
@@ -105,7 +105,7 @@ def _change(script: Script, old: cst.BaseExpression, new: cst.BaseExpression) ->
     script.splice(start, end, script.inline(text, script.indent(start)))
 
 
-def _parts(
+def parts(
     old: cst.BaseExpression, new: cst.BaseExpression
 ) -> list[tuple[cst.BaseExpression, cst.BaseExpression]] | None:
     """The pairs of parts in which two expressions of one structure may differ; None for two structures."""

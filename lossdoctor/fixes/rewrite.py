@@ -11,7 +11,7 @@ import libcst as cst
 from lossdoctor.fixes import compile_call, module_level
 from lossdoctor.fixes.data_calls import find_calls
 from lossdoctor.fixes.script import Script, read, same
-from lossdoctor.fixes.statements import Change, parse
+from lossdoctor.fixes.statements import Change, combined, parse
 from lossdoctor.fixes.targets import ADAPT, Targets
 from lossdoctor.types import CaseError
 
@@ -34,10 +34,16 @@ class SourceEdit:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The new source, and one sentence for each thing that could not be placed and is left to the person."""
+    """The new source, and remarks, a sentence each.
+
+    `left` are those of the `notes` that tell what could not be placed and is left to the person; `already` names the data
+    that had the change before ("y in line 12").
+    """
 
     text: str
     notes: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    already: tuple[str, ...] = ()
 
 
 def rewrite(source: str, edit: SourceEdit, *, model: str | None = None, path: str = "train.py") -> Rewritten:
@@ -65,7 +71,8 @@ def rewrite(source: str, edit: SourceEdit, *, model: str | None = None, path: st
         module_level.define(script, wanted, [*(compiled or users), *targets.needs_adapt])
         module_level.add_imports(script, imports, users)
     bom = "\ufeff" if source.startswith("\ufeff") else ""
-    return Rewritten(bom + script.result(), tuple(dict.fromkeys(script.notes)))
+    notes, left, already = (tuple(dict.fromkeys(said)) for said in (script.notes, script.left, script.already))
+    return Rewritten(bom + script.result(), notes, left, already)
 
 
 def diff(old: str, new: str, path: str) -> str:
@@ -95,7 +102,7 @@ def _wrap_model(script: Script, call: cst.Call, statements: Sequence[str]) -> No
     place = script.place(call)
     reason = _unbindable(script, call, name)
     if place.offset is None or reason:
-        script.notes.append(
+        script.leave(
             f"{name} in line {script.line(call)} {reason or 'stands where no statement can go before it'}; "
             f"before it is compiled do: {'; '.join(lines)}"
         )
@@ -152,15 +159,16 @@ def _targets(script: Script, compiled: list[cst.Call], statements: Sequence[str]
     for statement in statements:
         change = parse(script.styled(statement))
         if change is None:
-            script.notes.append(f"This could not be placed; run it on the data before fit: {statement}")
+            script.leave(f"This could not be placed; run it on the data before fit: {statement}")
         else:
             changes.append(change)
+    changes = combined(changes)
     if not changes:
         return Targets(script, [], [])
     others = [c for c in compile_call.candidates(script) if c not in compiled]
     targets = Targets(script, changes, find_calls(script, compiled, others))
     if not targets.calls:
-        script.notes.append(f"No call of fit was found; before it do: {'; '.join(c.code for c in changes)}")
+        script.leave(f"No call of fit was found; before it do: {'; '.join(c.code for c in changes)}")
     clash = module_level.clashes(script, [(ADAPT, _adapt_function(targets))])
     targets.adapt = clash.get(ADAPT, ADAPT)
     targets.rewrite()

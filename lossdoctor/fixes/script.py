@@ -53,7 +53,8 @@ class Place:
 class Script:
     """A parsed script, its metadata, and the splices made so far. Offsets are bytes of the UTF-8 source.
 
-    `quote` is the quote that most strings have, `calls` all calls in the order written, `names` every name used.
+    `quote` is the quote that most strings have, `calls` all calls in the order written, `names` every name used. `left` holds
+    those of the `notes` that tell what the person still has to do, `already` the places that have the change already.
     """
 
     source: str
@@ -67,6 +68,13 @@ class Script:
     names: frozenset[str]
     splices: list[Splice] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    already: list[str] = field(default_factory=list)
+
+    def leave(self, sentence: str) -> None:
+        """Note what could not be placed and is left to the person."""
+        self.notes.append(sentence)
+        self.left.append(sentence)
 
     def code(self, node: cst.CSTNode) -> str:
         return self.module.code_for_node(node)
@@ -303,6 +311,21 @@ class _Survey(cst.CSTVisitor):
     def visit_SimpleString(self, node: cst.SimpleString) -> None:
         if len(node.quote) == 1:
             self.quotes[node.quote] += 1
+
+
+def assigned_before(script: Script, name: cst.Name, place: Place) -> cst.BaseExpression | None:
+    """What the last plain assignment of a name in the same block, before the statement, gives it."""
+    around = [id(p) for p in script.parents(name)]
+    found = None
+    for line in getattr(place.block, "body", ()):
+        for small in line.body if isinstance(line, cst.SimpleStatementLine) else [line]:
+            if id(small) in around:
+                return found
+            if isinstance(small, cst.Assign) and len(small.targets) == 1:
+                target = small.targets[0].target
+                if isinstance(target, cst.Name) and target.value == name.value:
+                    found = small.value
+    return None
 
 
 def _is_elif(block: cst.CSTNode) -> bool:

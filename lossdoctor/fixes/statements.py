@@ -20,6 +20,9 @@ _ATOMS = (
     cst.List,
     cst.Dict,
     cst.Set,
+    cst.ListComp,
+    cst.DictComp,
+    cst.SetComp,
     cst.SimpleString,
     cst.FormattedString,
     cst.Integer,
@@ -127,16 +130,120 @@ def pure(node: cst.BaseExpression) -> bool:
     return isinstance(node, cst.Name | cst.BaseNumber | cst.Ellipsis) or is_constant(node)
 
 
+def combined(changes: list[Change]) -> list[Change]:
+    """The same changes, those joined into one that only alter entries of a literal which the one before them makes."""
+    found: list[Change] = []
+    for change in changes:
+        one = _joined(found[-1], change) if found else None
+        if one is not None:
+            found[-1] = one
+        else:
+            found.append(change)
+    return found
+
+
+def _joined(first: Change, second: Change) -> Change | None:
+    role, made = first.role, entries(first.value)
+    alone = second.role == role and first.target is None and first.reads <= {role} and second.reads <= {role}
+    if not alone or made is None:
+        return None
+    both = fold([first, second], {role: cst.Name(role)})
+    if both is None or entries(both[role]) is None or repeats(both[role], [e for e in made.values() if not pure(e)]):
+        return None
+    return parse(f"{role} = {_EMPTY.code_for_node(both[role])}")
+
+
 def already(change: Change, value: cst.BaseExpression) -> bool:
-    """True where `value` is what the change makes: a dict with its very keys, on which it could not be made again."""
-    made, held = entries(change.value), entries(value)
-    if not (isinstance(change.value, cst.Dict) and isinstance(value, cst.Dict)) or made is None or held is None:
+    """True where `value` is what the change makes: a literal with its very keys, and its arithmetic on the entries."""
+    if change.target is not None:
         return False
-    if made.keys() != held.keys():
+    made, held = _made(change), entries(value)
+    if made is None or held is None or not made.keys() <= held.keys():
         return False
+    worked = {key: wild for key, node in made.items() if not isinstance(wild := _without_items(node), cst.Name)}
+    if not all(_carried_out(wild, held[key]) for key, wild in worked.items()):
+        return False
+    if not isinstance(change.value, cst.Dict) or not isinstance(value, cst.Dict) or made.keys() != held.keys():
+        return bool(worked) and _kind(change.value) is type(value)
     again = substitute(change.value, {change.role: value})
     wraps = any(isinstance(v, cst.Name) and v.value == change.role for v in made.values())
-    return again is None or wraps
+    return again is None or wraps or bool(worked)
+
+
+def _carried_out(pattern: cst.BaseExpression, node: cst.BaseExpression) -> bool:
+    """True where `node` is what the pattern makes of some expression, entry by entry where the pattern alters a dict."""
+    merges = isinstance(pattern, cst.BinaryOperation) and isinstance(pattern.left, cst.Name)
+    new = entries(pattern.right) if merges and isinstance(pattern.right, cst.Dict) else None  # type: ignore[attr-defined]
+    held = entries(node)
+    if new is None or held is None:
+        return matches(pattern, node)
+    return new.keys() <= held.keys() and all(_carried_out(wild, held[key]) for key, wild in new.items())
+
+
+def _made(change: Change) -> dict[object, cst.BaseExpression] | None:
+    """The entries that a change makes: those of its literal, or of the dict in ``y = y | {...}``."""
+    value = change.value
+    if isinstance(value, cst.BinaryOperation) and isinstance(value.operator, cst.BitOr):
+        alone = isinstance(value.left, cst.Name) and value.left.value == change.role
+        return entries(value.right) if alone and isinstance(value.right, cst.Dict) else None
+    return entries(value)
+
+
+def _kind(value: cst.BaseExpression) -> type[cst.BaseExpression]:
+    return cst.Dict if isinstance(value, cst.BinaryOperation) else type(value)
+
+
+def _without_items(node: cst.BaseExpression) -> cst.BaseExpression:
+    """An expression with ``y['a'][0]`` replaced by ``y``."""
+
+    class Items(cst.CSTTransformer):
+        def leave_Subscript(self, original_node: cst.Subscript, updated_node: cst.Subscript) -> cst.BaseExpression:
+            inner = updated_node.value
+            named = isinstance(inner, cst.Name) and inner.value in ROLES
+            return inner if named and _index(updated_node) is not None else updated_node
+
+    done = node.visit(Items())
+    assert isinstance(done, cst.BaseExpression)
+    return done
+
+
+def worked_on(change: Change) -> bool:
+    """True where the change does more than to put the items that it reads elsewhere."""
+    made = _made(change)
+    return made is None or not all(isinstance(_without_items(node), cst.Name) for node in made.values())
+
+
+def keys_made(change: Change) -> frozenset[object] | None:
+    """The keys of the dict that a change makes; None where it makes no dict."""
+    made = entries(change.value) if isinstance(change.value, cst.Dict) and change.target is None else None
+    return None if made is None else frozenset(made)
+
+
+def indexes(change: Change) -> set[type]:
+    """The types of the constants that a change indexes its own role with: int for a list, str for a dict."""
+    found: set[type] = set()
+
+    class Items(cst.CSTVisitor):
+        def visit_Subscript(self, node: cst.Subscript) -> None:
+            index = _index(node)
+            if isinstance(node.value, cst.Name) and node.value.value == change.role and index is not None:
+                found.add(type(index[0]))
+
+    change.value.visit(Items())
+    return found
+
+
+def reads(node: cst.CSTNode, name: str) -> bool:
+    """True where an expression reads this name."""
+    found: list[cst.Name] = []
+
+    class Names(cst.CSTVisitor):
+        def visit_Name(self, node: cst.Name) -> None:
+            if node.value == name:
+                found.append(node)
+
+    node.visit(Names())
+    return bool(found)
 
 
 def misses(change: Change, value: cst.BaseExpression) -> bool:
@@ -220,6 +327,20 @@ def _bare(node: cst.BaseExpression) -> cst.BaseExpression:
     return node
 
 
+def _merged(left: cst.Dict, right: cst.Dict) -> cst.Dict | None:
+    """The literal that ``left | right`` is, in the layout of `left`; None where an entry is not known or new."""
+    held, new = entries(left), entries(right)
+    if held is None or new is None or not new.keys() <= held.keys():
+        return None
+    elements = [
+        element.with_changes(value=new[constant(element.key)])
+        if isinstance(element, cst.DictElement) and constant(element.key) in new
+        else element
+        for element in left.elements
+    ]
+    return left.with_changes(elements=elements)
+
+
 class _Substitution(cst.CSTTransformer):
     def __init__(self, values: Mapping[str, cst.BaseExpression]) -> None:
         self.values = values
@@ -273,6 +394,15 @@ class _Substitution(cst.CSTTransformer):
         if isinstance(value, _ATOMS) or value.lpar:
             return value
         return value.with_changes(lpar=[_OPEN], rpar=[_CLOSE])
+
+    def leave_BinaryOperation(
+        self, original_node: cst.BinaryOperation, updated_node: cst.BinaryOperation
+    ) -> cst.BaseExpression:
+        left, right = updated_node.left, updated_node.right
+        merges = isinstance(updated_node.operator, cst.BitOr) and original_node.left is not left
+        if merges and isinstance(left, cst.Dict) and isinstance(right, cst.Dict):
+            return _merged(left, right) or updated_node
+        return updated_node
 
     def leave_DictElement(self, original_node: cst.DictElement, updated_node: cst.DictElement) -> cst.DictElement:
         return updated_node.with_changes(value=_bare(updated_node.value))

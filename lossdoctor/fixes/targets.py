@@ -11,8 +11,9 @@ from libcst.metadata import Assignment
 
 from lossdoctor.fixes import statements
 from lossdoctor.fixes.data_calls import METHODS, arguments, method_of
-from lossdoctor.fixes.literals import entries, has_comment, key_in_place
-from lossdoctor.fixes.script import Place, Script
+from lossdoctor.fixes.forms import Form, dataset_form, form_of
+from lossdoctor.fixes.literals import entries, has_comment, key_in_place, parts
+from lossdoctor.fixes.script import Place, Script, assigned_before, same
 from lossdoctor.fixes.statements import Change
 
 ADAPT = "adapt_batch"
@@ -67,7 +68,7 @@ class Targets:
         elif "y" in given:
             self._slots(call, {r: n for r, n in given.items() if r in statements.ROLES}, where, missing=True)
         elif not given:
-            self.script.notes.append(f"The data of {method} in {where} were not found; {self._by_hand()}")
+            self.script.leave(f"The data of {method} in {where} were not found; {self._by_hand()}")
         if "validation_data" in given:
             self._validation(call, given["validation_data"], dataset="y" not in given)
 
@@ -79,9 +80,11 @@ class Targets:
         alone = arg.star == "*" and sum(a.keyword is None for a in call.args) == 1
         if not alone or any(a.keyword is not None and a.keyword.value in statements.ROLES for a in call.args):
             code = self.script.code(arg.value)
-            self.script.notes.append(f"The data in {where} come out of {arg.star}{code}; {self._by_hand()}")
+            self.script.leave(f"The data in {where} come out of {arg.star}{code}; {self._by_hand()}")
             return
-        if not self._adapted(arg.value):
+        if self._adapted(arg.value):
+            self.script.already.append(f"y in {where}")
+        elif not self._differs("y", self._second(arg.value), self.script.code(arg.value), where):
             start, end = self.script.span(arg.value)
             self.script.splice(start, start, f"{self.adapt}(*")
             self.script.splice(end, end, ")")
@@ -94,13 +97,41 @@ class Targets:
         named = [node.func, *(a.value for a in node.args)]
         return any(isinstance(n, cst.Name) and n.value.startswith(ADAPT) for n in named)
 
+    def _second(self, node: cst.BaseExpression) -> Form | None:
+        """What y is in a name for a tuple ``(x, y)``."""
+        bound = self.script.literal_binding(node) if isinstance(node, cst.Name) else None
+        held = entries(bound[1]) if bound is not None and isinstance(bound[1], cst.Tuple) else None
+        return form_of(self.script, held[1]) if held is not None and len(held) > 1 else None
+
+    def _differs(self, role: str, form: Form | None, code: str, where: str) -> bool:
+        """Whether the script's data have another form than those that the changes take apart; notes that they are left."""
+        changes = [c for c in self.changes if c.role == role]
+        if form is None or not changes:
+            return False
+        first, taken = changes[0], statements.indexes(changes[0])
+        if not (str in taken if form.kind == "sequence" else int in taken):
+            return False
+        made = statements.keys_made(first)
+        if form.kind == "dict" and made is not None and form.keys in (None, made) and not statements.worked_on(first):
+            self.script.already.append(f"{role} in {where}")
+        else:
+            self._another_form(role, code, where)
+        return True
+
+    def _another_form(self, role: str, code: str, where: str) -> None:
+        line = code.split(self.script.newline)[0]
+        self.script.leave(f"{role}={line} in {where} has not the form that was examined; it was left as it is.")
+
     def _dataset(self, call: cst.Call, node: cst.BaseExpression, where: str) -> None:
         """Data that hold their own targets: mapped where they have a name."""
-        if self._adapted(node):
-            return
         code = self.script.code(node)
+        if self._adapted(node):
+            self.script.already.append(f"y in {where}")
+            return
+        if self._differs("y", dataset_form(self.script, node), code, where):
+            return
         if not isinstance(node, cst.Name) or method_of(call) not in ("fit", "evaluate"):
-            self.script.notes.append(
+            self.script.leave(
                 f"The targets in {where} come out of {code}; there, for every batch: {'; '.join(c.code for c in self.changes)}"
             )
             return
@@ -127,7 +158,7 @@ class Targets:
             self._dataset(call, node, where)
         elif not self._adapted(node):
             code = self.script.code(node)
-            self.script.notes.append(
+            self.script.leave(
                 f"validation_data={code} in {where} was left as it is; its targets need the same: {'; '.join(c.code for c in self.changes)}"
             )
 
@@ -139,14 +170,14 @@ class Targets:
             c for c in self.changes if c.reads <= slots.keys() and (c.role in slots or (missing and c.target is None))
         ]
         for role in sorted({c.role for c in changes} & slots.keys()):
-            if self._is_done(role, slots[role], [c for c in changes if c.role == role], place):
-                changes = [c for c in changes if c.role != role]
-            elif statements.misses(next(c for c in changes if c.role == role), slots[role]):
-                code = self.script.code(slots[role]).split(self.script.newline)[0]
-                self.script.notes.append(
-                    f"{role}={code} in {where} has not the form that was examined; it was left as it is."
-                )
-                changes = [c for c in changes if c.role != role]
+            mine, code = [c for c in changes if c.role == role], self.script.code(slots[role])
+            if self._is_done(role, slots[role], mine, place):
+                self.script.already.append(f"{role} in {where}")
+            elif statements.misses(mine[0], slots[role]):
+                self._another_form(role, code, where)
+            elif not self._differs(role, form_of(self.script, slots[role]), code, where):
+                continue
+            changes = [c for c in changes if c.role != role]
         roles = [r for r in statements.ROLES if any(c.role == r for c in changes)]
         if all(c.reads <= {c.role} and c.role in slots for c in changes):
             for role in roles:
@@ -157,20 +188,22 @@ class Targets:
     def _is_done(self, role: str, node: cst.BaseExpression, changes: list[Change], place: Place) -> bool:
         """True where an earlier rewrite has made these changes."""
         last = changes[-1]
-        if isinstance(last.value, cst.Dict) and last.target is None and statements.already(last, node):
+        if statements.already(last, node):
             return True
         if not isinstance(node, cst.Name):
             return False
         bound = self.script.literal_binding(node)
-        if bound is not None and last.target is None and statements.already(last, bound[1]):
+        if bound is not None and statements.already(last, bound[1]):
             return True
-        value = _assigned_before(self.script, node, place)
+        value = assigned_before(self.script, node, place)
         if value is None:
             return False
-        if last.target is None and statements.already(last, value):
+        if statements.already(last, value):
             return True
-        return re.search(r"_adapted(_\d+)?$", node.value) is not None and (
-            last.target is not None or statements.matches(last.value, value)
+        ours = re.search(r"_adapted(_\d+)?$", node.value) is not None
+        # Before the call, ``y = y[..., None]`` is what an earlier rewrite put there.
+        return (ours and last.target is not None) or (
+            (ours or statements.reads(value, node.value)) and statements.matches(last.value, value)
         )
 
     def _role(self, role: str, node: cst.BaseExpression, changes: list[Change], place: Place, where: str) -> None:
@@ -199,13 +232,26 @@ class Targets:
         if keys is not None and key_in_place(self.script, node, keys):
             return True
         folded = statements.fold(changes, {role: node})
-        if folded is None or has_comment(node):
+        if folded is None:
             return False
+        new = folded[role]
+        aligned = parts(node, new) is not None
         elements = [e for e in (entries(node) or {}).values() if not statements.pure(e)]
-        if statements.repeats(folded[role], elements):
+        if (has_comment(node) and not aligned) or statements.repeats(new, elements):
             return False
-        self._put(node, folded[role])
+        self._put_parts(node, new)
         return True
+
+    def _put_parts(self, old: cst.BaseExpression, new: cst.BaseExpression) -> None:
+        """Put `new` in the place of `old`, entry by entry where both are literals of one form."""
+        if same(self.script.code(old), self.script.code(new)):
+            return
+        inner = parts(old, new)
+        if inner is None or isinstance(old, cst.Call):
+            self._put(old, new)
+            return
+        for one, other in inner:
+            self._put_parts(one, other)
 
     def _put(self, node: cst.BaseExpression, new: cst.BaseExpression) -> None:
         self.script.splice(*self.script.span(node), self.script.code(new))
@@ -271,7 +317,7 @@ class Targets:
             if folded is not None and statements.pure(node):
                 self._put(node, folded[role])
             else:
-                script.notes.append(f"{role}={code} in {where} could not be changed there; {self._by_hand()}")
+                script.leave(f"{role}={code} in {where} could not be changed there; {self._by_hand()}")
             return
         start, end = script.span(node)
         key = (id(script.scope(node)), role, code)
@@ -341,7 +387,7 @@ class Targets:
         """Changes that read several roles: every role read or changed gets a name where it has none."""
         script = self.script
         if place.offset is None:
-            script.notes.append(f"The data in {where} could not be changed there; {self._by_hand()}")
+            script.leave(f"The data in {where} could not be changed there; {self._by_hand()}")
             return
         changed = list(dict.fromkeys(c.role for c in changes))
         read = {r for c in changes for r in c.reads} | (set(changed) & slots.keys())
@@ -398,18 +444,3 @@ def _enclosed(code: str, node: cst.BaseExpression) -> str:
     """Code that stands on its own: in parentheses where it breaks over lines without any."""
     bracketed = node.lpar or isinstance(node, cst.List | cst.Dict | cst.Set)
     return code if "\n" not in code or bracketed else f"({code})"
-
-
-def _assigned_before(script: Script, name: cst.Name, place: Place) -> cst.BaseExpression | None:
-    """What the last plain assignment of a name in the same block, before the statement, gives it."""
-    around = [id(p) for p in script.parents(name)]
-    found = None
-    for line in getattr(place.block, "body", ()):
-        for small in line.body if isinstance(line, cst.SimpleStatementLine) else [line]:
-            if id(small) in around:
-                return found
-            if isinstance(small, cst.Assign) and len(small.targets) == 1:
-                target = small.targets[0].target
-                if isinstance(target, cst.Name) and target.value == name.value:
-                    found = small.value
-    return None

@@ -97,9 +97,10 @@ def effect(before: State, after: State) -> str:
     was_target, now_target = _targets(before), _targets(after)
     for output, target in now_target.items():
         source = origin.get(target, target)
-        if output in was_target and was_target[output] != source and (target in origin):
+        # Where fit raised at the first loss, the other outputs met nothing before.
+        if was_target and was_target.get(output) != source and target in origin:
             said.append(f"{output} now trains on {source}")
-    return "; ".join(said[:6])
+    return "; ".join(said[:6]) + (f"; and {len(said) - 6} more" if len(said) > 6 else "")
 
 
 def _gradients(before: State, after: State) -> str:

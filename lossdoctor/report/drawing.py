@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from lossdoctor import trees
@@ -50,7 +51,13 @@ class Column:
 
     def middle(self, path: str) -> int | None:
         """How far down the middle of a path's row is, in pixels; None where the tree has no such leaf."""
-        return next((i * ROW + ROW // 2 for i, row in enumerate(self.rows) if row.path == path and row.leaf), None)
+        return self._middles.get(path)
+
+    @cached_property
+    def _middles(self) -> dict[str, int]:
+        """{path of a leaf: the middle of its first row}, made once: there is a line for every leaf."""
+        rows = reversed(list(enumerate(self.rows)))
+        return {row.path: i * ROW + ROW // 2 for i, row in rows if row.leaf}
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class Drawing:
         """True where any line is about an error."""
         return any(line.wrong for gap in self.gaps for line in gap.lines)
 
-    @property
+    @cached_property
     def anchors(self) -> dict[str, str]:
         """{path: id of its row} of every row."""
         return {row.path: row.anchor for column in self.columns for row in column.rows}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from lossdoctor.types import Finding, ReportData
+if TYPE_CHECKING:
+    from lossdoctor.types import Finding, ReportData
 
 
 class Format(StrEnum):

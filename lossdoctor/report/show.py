@@ -141,7 +141,7 @@ def _pairing(report: ReportData, shares: Sequence[Share], console: Console, forw
             p.output,
             p.target or "(none of y)",
             p.loss,
-            f"{p.weight:g}",
+            words.weight(p),
             "" if p.value is None else f"{p.value:.4g}",
             _percent(s.loss),
             _percent(s.gradient),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,6 +65,34 @@ def open_table(console: Console, columns: Iterable[str], *, right: Container[str
     return table
 
 
+def fitted(
+    console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], at: Sequence[int]
+) -> list[list[str]]:
+    """The rows with the names in the columns `at` broken, one column after the other, until the table fits the console."""
+    cells = [list(row) for row in rows]
+    for column in at:
+        wide = [
+            max(len(line) for cell in each for line in cell.split("\n")) for each in zip(columns, *cells, strict=True)
+        ]
+        # Two spaces between columns, one around each, one at the left edge.
+        room = wide[column] - (sum(wide) + 3 * len(wide) - 1 - console.width)
+        if room >= wide[column]:
+            break
+        for row in cells:
+            row[column] = broken(row[column], room)
+    return cells
+
+
+def broken(name: str, room: int) -> str:
+    """A name on several lines of `room` characters where it can be broken so: behind spaces and underscores, before brackets."""
+    lines = [""]
+    for part in re.findall(r"\[[^\[]*|[^_ \[]+[_ ]*|[_ ]+", name):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > room:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def table_lines(console: Console, table: Table) -> list[str]:
     """The table's lines without the spaces at their ends."""
     with console.capture() as captured:
@@ -78,9 +107,11 @@ def _pairing(report: ReportData, console: Console) -> None:
         return
     crossed = words.in_error(report)
     table = open_table(console, words.COLUMNS, right=("weight", "value"))
-    for pair in report.pairs:
+    names = [words.COLUMNS.index(column) for column in ("loss", "output", "target")]
+    rows = fitted(console, words.COLUMNS, [words.cells(pair) for pair in report.pairs], names)
+    for pair, row in zip(report.pairs, rows, strict=True):
         style = "red" if {pair.output, pair.target} & crossed else ""
-        table.add_row(*(Text(cell, style=style) for cell in words.cells(pair)))
+        table.add_row(*(Text(cell, style=style) for cell in row))
     for line in table_lines(console, table):
         console.out(line, highlight=False)
     untrained = words.untrained(report)

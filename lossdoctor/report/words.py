@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,7 +24,12 @@ def cells(pair: Pair) -> list[str]:
     output, target = shape(pair.output_shape), "?" if pair.target_shape is None else shape(pair.target_shape)
     shapes = output if output == target else f"{output} / {target}"
     value = "" if pair.value is None else f"{pair.value:.4g}"
-    return [pair.output, pair.target or "(none of y)", pair.loss, f"{pair.weight:g}", shapes, value]
+    return [pair.output, pair.target or "(none of y)", pair.loss, weight(pair), shapes, value]
+
+
+def weight(pair: Pair) -> str:
+    """The measured loss weight; "" where it could not be measured."""
+    return "" if math.isnan(pair.weight) and pair.value is None else f"{pair.weight:g}"
 
 
 def shape(sizes: tuple[int | None, ...]) -> str:

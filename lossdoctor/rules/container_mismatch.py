@@ -39,7 +39,8 @@ def check(exam: Exam) -> Iterator[Finding]:
     fix = _fix(exam, path, expected)
     evidence: dict[str, str] = {"fit": exam.fit.outcome.status, "train_on_batch": exam.train_on_batch.outcome.status}
     if shared.raised_in_dispatch(exam) and exam.train_on_batch.outcome.status == "raises":
-        if shared.count(exam.case.batch.y) == shared.count(exam.case.model.outputs):
+        counts = shared.count(exam.case.batch.y), shared.count(exam.case.model.outputs)
+        if counts[0] == counts[1] and not shared.by_layer_names(exam):
             evidence["error"] = shared.error(exam)
             yield RULE.finding(
                 "error", "raises", f"{saw}, and fit raises.", where=(path,), evidence=evidence, fixes=(fix,)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor import releases, trees
+from lossdoctor import trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
@@ -49,19 +49,28 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 def _nothing_trained(exam: Exam) -> Iterator[Finding]:
     """A dict of outputs that Keras looks for under their layers' names."""
-    outputs, names = exam.case.model.outputs, exam.case.model.output_names
-    if not releases.holds("layer-names", exam.case.environment.keras) or not isinstance(outputs, dict) or not names:
+    if not shared.by_layer_names(exam):
         return
-    left, y = shared.untrained(exam), exam.case.batch.y
-    if not left or set(map(str, outputs)) == set(names) or not (isinstance(y, dict) and set(y) >= set(outputs)):
+    y, left = exam.case.batch.y, shared.untrained(exam)
+    if isinstance(y, dict) and set(y) != set(exam.case.model.outputs):
+        left = []  # LD201 and LD202 say so
+    raised = shared.raised_in_dispatch(exam) and "`loss` argument" in shared.error(exam).replace(
+        "argument `loss`", "`loss` argument"
+    )
+    if not left and not raised:
         return
+    names = exam.case.model.output_names or ()
+    then = "fit raises" if raised else f"{shared.listed(left)} {'is' if len(left) == 1 else 'are'} not trained"
     yield RULE.finding(
         "error",
-        "silent",
-        f"{shared.listed(left)} {'is' if len(left) == 1 else 'are'} not trained: Keras {exam.case.environment.keras} looks for outputs under "
-        f"their layers' names, {shared.listed([repr(name) for name in names])}, not under their keys.",
-        where=tuple(left),
-        evidence={"output_names": list(names), "loss fit reports": exam.fit.outcome.loss},
+        "raises" if raised else "silent",
+        f"{then}: Keras {exam.case.environment.keras} looks for outputs under their layers' names, "
+        f"{shared.listed([repr(name) for name in names])}, not under their keys.",
+        where=tuple(left) or ("loss",),
+        evidence={
+            "output_names": list(names),
+            **({"error": shared.error(exam)} if raised else {"loss fit reports": exam.fit.outcome.loss}),
+        },
         fixes=(
             repairs.by_hand(
                 "name the last layers like the keys, or update to Keras 3.5 or later",

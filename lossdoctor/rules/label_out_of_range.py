@@ -9,7 +9,8 @@ On TensorFlow (CPU) such a batch raises, often only hours into the first epoch. 
 Class numbers go from 0 to K - 1. Labels from 1 to K: subtract 1. A number that means "ignore": `SparseCategoricalCrossentropy(ignore_class=255)`.
 
 ## Measured
-Keras 3.15.1: TensorFlow CPU raises "Received a label value of 7 which is outside the valid range of [0, 3)", with sample weight 0 at that label too; JAX logs 0.0 for it. Fractions are cut off: 0.7 is class 0.
+Keras 3.15.1: TensorFlow CPU raises "Received a label value of 7 which is outside the valid range of [0, 3)", with sample weight 0 at that label too; JAX logs 0.0 for it, and TensorFlow
+with `jit_compile=True` NaN. Fractions are cut off: 0.7 is class 0.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Training will stop at the first batch.
 Read the line named: it is the innermost line of your own code that the error came through.
 
 ## Measured
-Keras 3.15.1: whatever a loss raises reaches the caller of `fit` unchanged.
+Keras 3.15.1: whatever a loss raises reaches the caller of `fit` unchanged. The step is run as it was compiled: on TensorFlow a loss with
+`if ops.mean(y_pred) > 0:` raises, and works with `run_eagerly=True`; on JAX it raises with both. `jit_compile` and `steps_per_execution` are kept too.
 """
 
 from __future__ import annotations

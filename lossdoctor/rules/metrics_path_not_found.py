@@ -107,7 +107,10 @@ RULE = Rule(
             'model.compile(loss="mse", metrics={"scor": ["mae"]})\n'
             "x, y = np.ones((8, 4)), np.ones((8, 1))\n",
             "info",
+            since="3.14",
         ),
     ),
-    good=(Example("the output's name", _MODEL + 'model.compile(loss="mse", metrics={"box": ["mae"]})\n'),),
+    good=(
+        Example("the output's name", _MODEL + 'model.compile(loss="mse", metrics={"box": ["mae"]})\n', since="3.12"),
+    ),
 )

@@ -111,11 +111,12 @@ RULE = Rule(
             "outputs that are not in the alphabet's order",
             _KEYED + 'model.compile(loss="mse", metrics=["mae", "mse"])\n',
             "warning",
+            since="3.12",
         ),
         Example("one metric for two outputs", _LISTED + 'model.compile(loss="mse", metrics=["mae"])\n', "error"),
     ),
     good=(
-        Example("named", _KEYED + 'model.compile(loss="mse", metrics={"z": ["mae"], "a": ["mse"]})\n'),
+        Example("named", _KEYED + 'model.compile(loss="mse", metrics={"z": ["mae"], "a": ["mse"]})\n', since="3.12"),
         Example("a list an output", _LISTED + 'model.compile(loss="mse", metrics=[["mae"], ["mae", "mse"]])\n'),
     ),
 )

@@ -84,6 +84,17 @@ def _for_one_array(exam: Exam) -> Iterator[Finding]:
     """Targets in a container for a model that returns one array, where fit raises for it (a wrong number is LD103's)."""
     y = exam.case.batch.y
     leaves = trees.paths("y", y)
+    if len(leaves) == 1 and isinstance(y, dict) and shared.untrained(exam):
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"y is a dict where the model returns one array; Keras {exam.case.environment.keras} looks in it for its layer's name, "
+            f"{shared.listed([repr(n) for n in shared.names(exam)])}, and trains nothing.",
+            where=("y",),
+            evidence={"targets": leaves, "loss fit reports": exam.fit.outcome.loss},
+            fixes=(repairs.statement("give the target itself", f"y = {leaves[0]}"),),
+        )
+        return
     if not (shared.raised_in_dispatch(exam) or shared.raised_on_strings(exam)) or (
         len(leaves) != 1 and not isinstance(y, dict)
     ):

@@ -75,8 +75,8 @@ def _outside(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
 
 
 def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
-    if found.numbers is None or not found.numbers.ndim:
-        return
+    if found.numbers is None or found.numbers.ndim < 2:
+        return  # no rows: another rule says that the shapes differ
     sums = found.numbers.sum(axis=-1)
     counts = found.counted if found.counted is None else found.counted.any(axis=-1)
     negative = found.where(found.numbers < -1e-3)

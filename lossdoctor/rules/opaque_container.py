@@ -116,6 +116,7 @@ RULE = Rule(
             'model.compile(loss="mse")\n'
             "x, y = np.ones((8, 4)), [np.ones((8, 2)), None]\n",
             "error",
+            since="3.12",
         ),
     ),
     good=(
@@ -126,6 +127,7 @@ RULE = Rule(
             "model = keras.Model(i, [layers.Dense(2)(i), layers.Dense(1)(i)])\n"
             'model.compile(loss=["mse", None])\n'
             "x, y = np.ones((8, 4)), [np.ones((8, 2)), None]\n",
+            since="3.12",
         ),
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from lossdoctor.rules import shared
 from lossdoctor.types import ActivationEdit, At, BatchEdit, CompileEdit, Edit, Fix, FixTarget, Grade, NewLoss, Tree
 
 _SPELLED_OUT = 8
+_KEY = re.compile(r"\[('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")\]")
 
 
 def statement(title: str, code: str, grade: Grade = "safe", *, show: str = "") -> Fix:
@@ -28,6 +31,10 @@ def put(tree: Tree, root: str, path: str, expression: str) -> str:
     """The tree with the leaf at `path` replaced, as an expression that keeps its containers and changes nothing in place."""
     if path == root or trees.is_leaf(tree):
         return expression
+    key = _KEY.match(path, len(root))
+    if type(tree) is dict and key is not None and (name := ast.literal_eval(key[1])) in tree:
+        # The common case without a look at the siblings: there may be thousands, and a finding for each.
+        return f"{root} | {{{name!r}: {put(tree[name], root + key[0], path, expression)}}}"
     children = [(step, node) for step, node in trees.children(tree)]
     i = next(n for n, (step, _) in enumerate(children) if _under(path, root + step))
     step, node = children[i]
@@ -130,9 +137,8 @@ def activation(
     title: str, exam: Exam, output: str, name: str, grade: Grade = "review", *, more: tuple[Edit, ...] = ()
 ) -> Fix:
     """Another activation on the layer in front of one output; by hand where no single layer holds it."""
-    flat = shared.flat_outputs(exam)
     layers = exam.case.model.activation_layers
-    i = flat.index(output)
+    i = shared.output_places(exam)[output]
     if i >= len(layers) or layers[i] is None:
         return by_hand(
             title, "model", "the activation is no attribute of one layer of the model, so only its code can change it"

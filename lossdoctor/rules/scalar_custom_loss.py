@@ -1,27 +1,50 @@
 """
 ## What it sees
 A custom loss that reduces itself to one number: a sample whose weight is 0 still counts, measured by changing that sample's prediction.
+Likewise a loss of Keras's own on an output of shape `(N,)`, which has no other axis than the samples to take the mean over. For a live
+model that was made under a `tf.distribute.MirroredStrategy`: that the gradient of all replicas together is several times that of one device, measured by a `fit` under
+that strategy.
 
 ## Why it matters
 Keras multiplies what the loss returns with the weights. A scalar is multiplied with all of them and averaged, so that sample weights, class weights and masks
 no longer say which samples count.
 
+Under `tf.distribute` every replica computes the loss of its share of the batch, and the gradients are added. Keras divides by the number of replicas, but only what it
+averages itself: a loss that returns its own mean is not divided, so with R replicas its gradient is R times as long, and every step too. A saved model does not
+know that it will be trained so; check the live one, made in the strategy's scope, with `lossdoctor.check(model, ...)`.
+
 ## What to do
-Return one value a sample: average over the last axes (`axis=-1`), not over everything. Keras averages the samples.
+Return one value a sample: average over the last axes (`axis=-1`), not over everything. Keras averages the samples. Give an output of
+one number a sample the shape `(N, 1)`.
 
 ## Measured
 Keras 3.15.1, TensorFlow and JAX: `ops.mean(ops.square(y_true - y_pred))` with the weights `[0, 1, 1, ...]`: the first sample's gradient does not vanish; with `axis=-1`
-it does.
+it does. `"mse"` on an output of shape `(N,)` is the mean over its last axis, the samples: weights are averaged, and `reduction="sum"` sums one number.
+
+`MirroredStrategy` with two replicas, TensorFlow, 8 rows of shape `(8, 3)`; gradient and logged loss over those of one replica:
+
+| loss | gradient | logged |
+| --- | --- | --- |
+| "mse", or a custom function of one value a sample | 1 | 1 |
+| `reduction="sum"`, or a custom function that returns `ops.sum(...)` | 1 | 1 |
+| `reduction=None` | 1 | 2 |
+| a custom function or `Loss` subclass that returns `ops.mean(...)` | 2 | 2 |
+| the same with sample weights, or `reduction="mean_with_sample_weight"` | another one: each replica divides by its own rows or weights | |
+
+`train_on_batch` does not deal the batch out: every replica gets all of it. On JAX (`keras.distribution.DataParallel`) the loss is that of the whole batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor.facts import Exam, LossCall
+from lossdoctor.facts import Exam, LossCall, Zeroed
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
+
+# How near to a whole multiple a gradient is that replicas multiply.
+_CLOSE = 0.01
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -30,13 +53,17 @@ def check(exam: Exam) -> Iterator[Finding]:
         return  # LD801 knows the cause
     zeroed = {z.output: z for z in exam.probes.zeroed}
     masked = dict(zip(shared.flat_outputs(exam), exam.case.model.masks, strict=False))
+    multiplied = dict(_multiplied(exam))
     for call in shared.leaf_calls(exam):
+        if call.builtin and len(call.output_shapes[0]) == 1 and call.output_shapes[0][0] > 1:
+            yield from _flat(exam, call, zeroed.get(str(call.outputs[0])))
         if call.number not in exam.probes.scalar:
             continue
         output = str(call.outputs[0])
         measured = zeroed.get(output)
         weighted = exam.case.batch.sample_weight is not None and measured is not None and measured.after > 0
         if weighted and measured is not None:
+            multiplied.pop(call.number, None)
             yield _finding(
                 exam,
                 call,
@@ -48,6 +75,8 @@ def check(exam: Exam) -> Iterator[Finding]:
                     f"gradient norm of sample {measured.row}, its weight 0": measured.after,
                 },
             )
+        elif call.number in multiplied:
+            yield multiplied.pop(call.number)
         elif masked.get(output) is not None:
             yield _finding(
                 exam,
@@ -64,6 +93,64 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{call.label} returns one number for the whole batch: sample weights would not weigh samples.",
                 {},
             )
+    yield from multiplied.values()  # losses of several outputs
+
+
+def _multiplied(exam: Exam) -> Iterator[tuple[int, Finding]]:
+    """(call number, finding) of the custom losses whose gradient grows with the number of replicas."""
+    found = exam.replicated
+    for call in exam.fit.calls if found is not None else ():
+        if call.builtin or found is None:
+            continue
+        for output in call.outputs:
+            alone, together, off = found.gradients.get(str(output), (0.0, 0.0, 0.0))
+            longer = (found.replicas - 1) * alone
+            if alone == 0 or abs(off - longer) > _CLOSE * longer or abs(together - alone - longer) > _CLOSE * longer:
+                continue
+            yield (
+                call.number,
+                _finding(
+                    exam,
+                    call,
+                    "warning",
+                    f"{call.label} returns one number for its rows. The model was made under a {found.strategy} with {found.replicas} replicas, and there "
+                    f"the gradient at {output} is {together / alone:.4g} times that of one device: Keras divides by the number of replicas only what it "
+                    "averages itself.",
+                    {
+                        "replicas": found.replicas,
+                        "gradient norm, one replica": alone,
+                        f"gradient norm, {found.replicas} replicas": together,
+                        "logged loss, one replica": found.loss[0],
+                        f"logged loss, {found.replicas} replicas": found.loss[1],
+                    },
+                ),
+            )
+            break
+
+
+def _flat(exam: Exam, call: LossCall, measured: Zeroed | None) -> Iterator[Finding]:
+    """A loss of Keras's own whose mean over the last axis is the mean over the samples."""
+    output, rows = str(call.outputs[0]), call.output_shapes[0][0]
+    weighted = exam.case.batch.sample_weight is not None and measured is not None and measured.after > 0
+    lost = "sample weights do not weigh samples" if weighted else "reduction='sum' adds up one number, not the samples"
+    if (weighted or call.reduction == "sum") and not shared.raises(exam):
+        evidence: dict[str, object] = {"output shape": list(call.output_shapes[0]), "reduction": str(call.reduction)}
+        if weighted and measured is not None:
+            evidence[f"gradient norm of sample {measured.row}, its weight 0"] = measured.after
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"{call.label} takes the mean over the last axis, which at {output} of shape ({rows},) is the samples: {lost}.",
+            where=(output,),
+            evidence=evidence,
+            fixes=(
+                repairs.by_hand(
+                    f"give {output} the shape ({rows}, 1)",
+                    "model",
+                    "the layer that takes the last axis away is the model's",
+                ),
+            ),
+        )
 
 
 def _finding(exam: Exam, call: LossCall, severity: str, message: str, evidence: dict[str, object]) -> Finding:
@@ -105,6 +192,14 @@ RULE = Rule(
         Example(
             "sample weights on a loss that returns a number",
             _MODEL.replace("{axis}", "") + "sample_weight = np.linspace(0, 1, 8)\n",
+            "error",
+        ),
+        Example(
+            "a sum over an output without a last axis",
+            "i = keras.Input((4,))\n"
+            "model = keras.Model(i, layers.Reshape(())(layers.Dense(1)(i)))\n"
+            'model.compile(loss=keras.losses.MeanSquaredError(reduction="sum"))\n'
+            "x, y = np.ones((8, 4)), np.arange(8.0)\n",
             "error",
         ),
         Example("the same without weights", _MODEL.replace("{axis}", ""), "info"),

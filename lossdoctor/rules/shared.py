@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lossdoctor import releases, trees
 from lossdoctor.exam.declared import by_output, tie
@@ -62,6 +63,13 @@ def untrained(exam: Exam) -> list[str]:
     if exam.fit.calls and not seen:
         return []  # the calls cannot be told apart
     return [path for path in output_paths(exam) if path not in met and path not in lossless]
+
+
+def by_layer_names(exam: Exam) -> bool:
+    """True where Keras goes by the layers' names, and the outputs are a dict with other keys."""
+    outputs, names = exam.case.model.outputs, exam.case.model.output_names
+    differ = isinstance(outputs, dict) and bool(names) and set(map(str, outputs)) != set(names or ())
+    return differ and releases.holds("layer-names", exam.case.environment.keras)
 
 
 def _losses(exam: Exam) -> dict[str, Any]:
@@ -152,14 +160,28 @@ def transposition(call: LossCall) -> tuple[int, ...] | None:
     return tuple(order)
 
 
+# What is derived of an exam's outputs, made once an exam: rules ask for it once a finding.
+_FLAT: WeakKeyDictionary[Exam, dict[str, int]] = WeakKeyDictionary()
+_WRITTEN: WeakKeyDictionary[Exam, list[str]] = WeakKeyDictionary()
+
+
+def output_places(exam: Exam) -> Mapping[str, int]:
+    """{path of an output: its number}, in Keras's order."""
+    if exam not in _FLAT:
+        _FLAT[exam] = {path: i for i, path in enumerate(trees.paths("y_pred", exam.case.model.outputs))}
+    return _FLAT[exam]
+
+
 def flat_outputs(exam: Exam) -> list[str]:
     """The outputs' paths in Keras's order."""
-    return trees.paths("y_pred", exam.case.model.outputs)
+    return list(output_places(exam))
 
 
 def output_paths(exam: Exam) -> list[str]:
     """The outputs' paths in the order written."""
-    return [path for path, _ in trees.declared_leaves("y_pred", exam.case.model.outputs)]
+    if exam not in _WRITTEN:
+        _WRITTEN[exam] = [path for path, _ in trees.declared_leaves("y_pred", exam.case.model.outputs)]
+    return list(_WRITTEN[exam])
 
 
 def names(exam: Exam) -> tuple[str, ...]:

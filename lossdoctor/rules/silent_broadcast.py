@@ -110,19 +110,24 @@ def _finding(
         "target shape": list(target),
         "output shape": list(output),
         **({"compared as": list(found.shape)} if found.observed else {}),
-        "loss on these shapes": found.as_given,
-        "loss once expanded by hand": found.explicit,
+        **(
+            {"loss on these shapes, the same as expanded by hand": found.as_given}
+            if found.observed
+            else {"loss on these shapes": found.as_given, "loss once expanded by hand": found.explicit}
+        ),
+        **_as_declared(exam),
     }
+    quiet = "This alone would not raise." if shared.raises(exam) else "Nothing raises."
     severity: Severity
     impact: Impact
     if not found.observed:
         message = (
             f"{both}: {call.label} takes two shapes that are not the same, and its value is no longer that of targets of the output's shape "
-            f"({shared.number(found.as_given)}, expanded by hand {shared.number(found.explicit)}). Nothing raises."
+            f"({shared.number(found.as_given)}, expanded by hand {shared.number(found.explicit)}). {quiet}"
         )
         severity, impact = "error", "silent"
     elif found.crossed:
-        message = f"{shapes}, so that every sample meets other samples' targets. Nothing raises."
+        message = f"{shapes}, so that every sample meets other samples' targets. {quiet}"
         severity, impact = "error", "silent"
     elif call.builtin:
         what = (
@@ -130,7 +135,7 @@ def _finding(
             if prod(target) > prod(output)
             else "target value is used for several output values"
         )
-        message = f"{shapes}: each {what}. Nothing raises."
+        message = f"{shapes}: each {what}. {quiet}"
         severity, impact = "error", "silent"
     elif prod(target) >= prod(output):
         return None
@@ -140,6 +145,15 @@ def _finding(
     return RULE.finding(
         severity, impact, message, where=where, evidence=evidence, fixes=_fixes(exam, call, target, output)
     )
+
+
+def _as_declared(exam: Exam) -> dict[str, float]:
+    """The loss with every target paired as declared, where LD203 says that Keras pairs otherwise."""
+    declared = exam.declared
+    if declared is None or "y" not in declared.changed or declared.run.outcome.loss is None:
+        return {}
+    crossed = any(declared.targets.get(o, t) != t for _, o, t in shared.pairs(exam))
+    return {"loss paired as declared": declared.run.outcome.loss} if crossed else {}
 
 
 def _fixes(exam: Exam, call: LossCall, target: tuple[int, ...], output: tuple[int, ...]) -> tuple[Fix, ...]:

@@ -48,15 +48,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     elif (
         _order_to_blame(exam) and declared.run.outcome.status == "ok" and sorted_order_differs(exam.case.model.outputs)
     ):
-        yield RULE.finding(
-            "error",
-            "raises",
-            "Keras pairs these targets with the outputs in sorted-key order, not as declared; in that order the shapes do "
-            "not fit, and fit raises.",
-            where=("y",),
-            evidence={"error": shared.error(exam), "loss paired as declared": declared.run.outcome.loss},
-            fixes=(fix,),
-        )
+        yield _raises(exam, declared, crossed, fix)
     elif not crossed and isinstance(exam.case.model.outputs, dict) and not shared.raises(exam) and exam.run.calls:
         yield RULE.finding(
             "info",
@@ -67,6 +59,25 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence={"outputs": list(shared.names(exam))},
             fixes=(fix,),
         )
+
+
+def _raises(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]], fix: Fix) -> Finding:
+    met = "".join(f" {output} meets {target}, not {meant}." for output, target, meant in crossed[:1])
+    loss = declared.run.outcome.loss
+    runs = "fit runs" if loss is None else f"it runs, with the loss {shared.number(loss)}"
+    return RULE.finding(
+        "error",
+        "raises",
+        f"Keras pairs these targets with the outputs in sorted-key order, not as declared.{met} So paired, fit raises; "
+        f"paired as declared, {runs}.",
+        where=("y",),
+        evidence={
+            "error": shared.error(exam),
+            "loss paired as declared": loss,
+            **{f"{o} meets": t for o, t, _ in crossed},
+        },
+        fixes=(fix,),
+    )
 
 
 def _misfits(run: Run) -> int:

@@ -43,9 +43,14 @@ def check(exam: Exam) -> Iterator[Finding]:
             yield from _inexact(exam, found)
 
 
+def _texts(found: Values) -> bool:
+    """True for objects that are all text, as pandas and TensorFlow keep it."""
+    return bool(found.data.size) and all(isinstance(entry, str | bytes) for entry in found.data.reshape(-1)[:1000])
+
+
 def _text(exam: Exam, found: Values) -> Finding:
     sort = {"U": "text", "S": "bytes", "M": "dates", "m": "time spans", "V": "records"}.get(
-        found.data.dtype.kind, "Python objects"
+        found.data.dtype.kind, "text" if _texts(found) else "Python objects"
     )
     return RULE.finding(
         "error",

@@ -4,7 +4,8 @@ A loss with `reduction=None` (or "none") under `compile`.
 
 ## Why it matters
 The loss returns one value a sample (or a position), not a scalar. On TensorFlow the gradient is then that of
-their *sum*, while the logged loss is their *mean*: the log looks normal, and every step is N times too long. On JAX `fit` raises.
+their *sum*, while the logged loss is their *mean*: the log looks normal, and every step is N times too long; there is no objective for which
+both are right. On JAX `fit` raises. (A batch with one value alone is a warning: there the two agree.)
 
 ## What to do
 Use the default reduction for training; keep `reduction=None` for losses that you call yourself.
@@ -12,7 +13,8 @@ Use the default reduction for training; keep `reduction=None` for losses that yo
 ## Measured
 Keras 3.15.1. `MeanSquaredError(reduction=None)` on `(8, 3)`: one call returns shape `(8,)`; under `compile` on TensorFlow `fit` logs the mean
 and the gradient is 8 times that of "sum_over_batch_size"; on JAX "Gradient only defined for scalar-output functions".
-With weight regularizers TensorFlow raises. What one call returns, `(N, D)` / `(N, T, D)`: "sum_over_batch_size" a scalar / a scalar;
+Under a `MirroredStrategy` of two replicas the gradient stays the
+same, and the logged loss is twice as large. With weight regularizers TensorFlow raises. What one call returns, `(N, D)` / `(N, T, D)`: "sum_over_batch_size" a scalar / a scalar;
 "sum" a scalar / a scalar; None `(N,)` / `(N, T)`. The documentation's "one scalar per sample" holds for neither the
 default nor for `(N, T, D)`. Reported as keras-team/keras#20395.
 """
@@ -63,9 +65,10 @@ def _trains(exam: Exam, label: str, shape: tuple[int, ...], where: tuple[str, ..
     if reduced and even > 0:
         evidence |= {"logged loss, default reduction": reduced.outcome.loss, "gradient norm, default reduction": even}
         times = f", {norm / even:.4g} times that of the default reduction"
+    followed = not (reduced and even > 0) or not shared.close(norm, even)
     return RULE.finding(
-        "warning",
-        "silent",
+        "error" if followed else "warning",
+        "silent" if followed else "risk",
         f"{label} has reduction=None: fit logs {shared.number(exam.fit.outcome.loss)} but follows the gradient of the sum over "
         f"all {shape} values{times}.",
         where=where,
@@ -88,6 +91,6 @@ RULE = Rule(
     summary="reduction=None under compile: the gradient is that of a sum, or fit raises.",
     page=__doc__,
     check=check,
-    bad=(Example("no reduction", _MODEL.replace("{reduction}", "reduction=None"), "warning|error"),),
+    bad=(Example("no reduction", _MODEL.replace("{reduction}", "reduction=None"), "error"),),
     good=(Example("the default", _MODEL.replace("{reduction}", "")),),
 )

@@ -17,6 +17,7 @@ losses as a dict, `loss_weights=[100, 1]`: swapped likewise. Keys that do not ex
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from lossdoctor import near, trees
 from lossdoctor.facts import Exam
@@ -30,21 +31,23 @@ def check(exam: Exam) -> Iterator[Finding]:
     weights = exam.case.compile.loss_weights
     if weights is None or trees.is_leaf(weights):
         return
-    expected = _expected(exam)
     observed = {output: call.weight for call, output, _ in shared.pairs(exam)}
+    expected = _expected(exam)
+    unknown = [k for k in weights if str(k) not in shared.names(exam)] if isinstance(weights, dict) else []
+    meant = _by_elimination(exam, unknown, observed)
+    expected |= meant
     wrong = [
         (output, expected[output], weight)
         for output, weight in observed.items()
         if output in expected and abs(weight - expected[output]) > 1e-5 * max(1.0, abs(expected[output]))
     ]
-    unknown = [k for k in weights if str(k) not in shared.names(exam)] if isinstance(weights, dict) else []
     fix = _fix(exam, expected)
     if wrong and not shared.raises(exam):
-        output, meant, got = wrong[0]
+        output, named, got = wrong[0]
         yield RULE.finding(
             "error",
             "silent",
-            f"The loss of {output} counts {got:g} times, not {meant:g} times: Keras pairs loss_weights with losses by sorted position, not by name.",
+            f"The loss of {output} counts {got:g} times, not {named:g} times: Keras pairs loss_weights with losses by sorted position, not by name.",
             where=tuple(o for o, _, _ in wrong),
             evidence={f"{o} weight": {"named": m, "measured": g} for o, m, g in wrong},
             fixes=(fix,),
@@ -52,9 +55,21 @@ def check(exam: Exam) -> Iterator[Finding]:
     elif unknown and shared.raised_in_dispatch(exam) and shared.count(weights) == shared.count(exam.case.compile.loss):
         yield _unknown(exam, str(unknown[0]), "error", "raises", "and fit raises", {"error": shared.error(exam)})
     elif unknown and not shared.raises(exam):
-        yield _unknown(
-            exam, str(unknown[0]), "warning", "risk", "so Keras applies it by sorted position", {"measured": observed}
-        )
+        severity, impact = ("warning", "risk") if meant else ("error", "silent")
+        then = "so Keras applies it by sorted position"
+        yield _unknown(exam, str(unknown[0]), severity, impact, then, {"measured": observed})
+
+
+def _by_elimination(exam: Exam, unknown: list[Any], observed: dict[str, float]) -> dict[str, float]:
+    """The weights under unknown keys at the trained outputs that no key names, where it cannot matter which goes to which."""
+    weights, paths = exam.case.compile.loss_weights, shared.flat_outputs(exam)
+    names = exam.case.model.output_names or ()
+    named = {f"y_pred[{k!r}]" for k in weights} if isinstance(weights, dict) else set()
+    if not isinstance(exam.case.model.outputs, dict):
+        named = {path for path, name in zip(paths, names, strict=False) if name in weights}
+    left = [path for path in observed if path not in named]
+    values = {float(weights[k]) for k in unknown if isinstance(weights[k], int | float)}
+    return dict.fromkeys(left, *values) if len(values) == 1 and len(left) == len(unknown) else {}
 
 
 def _unknown(exam: Exam, key: str, severity: str, impact: str, then: str, evidence: dict[str, object]) -> Finding:

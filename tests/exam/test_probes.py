@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 
 import lossdoctor
+from lossdoctor import releases
 from lossdoctor.exam.observe import examine
 from lossdoctor.facts import Exam
 from lossdoctor.types import Case, CompileArgs
@@ -51,7 +52,7 @@ Y = RANDOM.normal(size=(N, 3)).astype("float32")
 
 
 def test_each_target_moves_the_gradient_of_its_output() -> None:
-    model = made(lambda i: {"z": layers.Dense(3)(i), "a": layers.Dense(3)(i)}, loss="mse")
+    model = made(lambda i: {"z": layers.Dense(3, name="z")(i), "a": layers.Dense(3, name="a")(i)}, loss="mse")
     by_name = exam(model, X, {"z": Y, "a": Y[::-1].copy()})
     assert by_name.probes.moved == {"y['z']": ("y_pred['z']",), "y['a']": ("y_pred['a']",)}
     by_place = exam(model, X, [Y, Y[::-1].copy()])
@@ -92,6 +93,10 @@ def test_weights_on_a_scalar_loss_are_averaged_as_keras_does() -> None:
     assert values["scalar"] == pytest.approx(0.25)
 
 
+@pytest.mark.skipif(
+    not releases.since(keras.__version__, "3.7"),
+    reason="eager arrays of JAX, on which a step is replayed, lose their masks",
+)
 def test_one_row_less_shows_an_axis_taken_for_the_samples() -> None:
     tokens = keras.Input((N,), dtype="int32")
     states = layers.Embedding(9, 5, mask_zero=True)(tokens)

@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 
 import lossdoctor
+from lossdoctor import releases
 from lossdoctor.doctor import diagnose_with_exam  # noqa: F401  (imported before Keras is used: no side effect)
 
 ROWS = 8
@@ -41,7 +42,16 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+def is_refused(name: str) -> bool:
+    """True where the installed Keras raises for a case."""
+    raising = {
+        "partial losses": releases.holds("partial-losses-raise", keras.__version__),
+        "list outputs, weights by name": not releases.holds("weights-in-another-container", keras.__version__),
+    }
+    return raising.get(name, False)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if not is_refused(name)])
 def test_loss_and_pairs_equal_the_real_model_s(name: str) -> None:
     outputs, compiled, targets = CASES[name]
     model = _two_heads(outputs)

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lossdoctor import trees
@@ -27,18 +27,21 @@ TREES = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(TREES)
 def test_leaves_are_those_of_keras_tree_in_its_order(tree: Any) -> None:
     assert [leaf for _, leaf in trees.leaves("y", tree)] == keras.tree.flatten(tree)
     assert trees.is_leaf(tree) == (not keras.tree.is_nested(tree))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(TREES)
 def test_a_path_typed_as_python_finds_its_leaf(tree: Any) -> None:
     for path, leaf in [*trees.leaves("y", tree), *trees.declared_leaves("y", tree)]:
         assert eval(path, {"y": tree}) is leaf
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(TREES)
 def test_mapping_and_packing_keep_containers_and_order(tree: Any) -> None:
     assert repr(trees.map_leaves(lambda leaf: leaf, tree)) == repr(tree)

@@ -140,7 +140,8 @@ def test_a_splat_that_cannot_be_read_is_said() -> None:
 def test_positional_arguments_behind_a_star_are_left_to_the_person() -> None:
     source = "m.compile(*a)\n"
     done = rewrite(source, SourceEdit({"loss": "f"}))
-    assert done == Rewritten(source, ("Line 1 gives compile *a, which may hold loss; make it loss=f there.",))
+    said = ("Line 1 gives compile *a, which may hold loss; make it loss=f there.",)
+    assert done == Rewritten(source, said, said)
 
 
 def test_a_comment_that_goes_is_said() -> None:
@@ -309,6 +310,78 @@ def test_the_data(name: str) -> None:
     assert rewrite(before, NAMED).notes == ()
 
 
+# A second repair on what the first one made is one edit of the literal, and is not made twice.
+SHAPED = SourceEdit({}, ("y = {'z': y[0], 'a': y[1]}", "y = y | {'z': y['z'][..., None]}"))
+SHAPED_DATA = {
+    "a literal": ("m.fit(x, [z, a])", "m.fit(x, {'z': z[..., None], 'a': a})"),
+    "a name": ("y = [z, a]\nm.fit(x, y)", "y = {'z': z[..., None], 'a': a}\nm.fit(x, y)"),
+    "out of a function": (
+        "def load():\n    return x, [z, a]\nx, y = load()\nm.fit(x, y)",
+        "def load():\n    return x, [z, a]\nx, y = load()\ny = {'z': y[0][..., None], 'a': y[1]}\nm.fit(x, y)",
+    ),
+    "a comprehension is not run twice": (
+        "m.fit(x, [t[:8] for t in y])",
+        "y_adapted = [t[:8] for t in y]\ny_adapted = {'z': y_adapted[0][..., None], 'a': y_adapted[1]}\nm.fit(x, y_adapted)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHAPED_DATA)
+def test_two_repairs_of_the_targets_are_one_edit(name: str) -> None:
+    before, after = (f"m.compile(loss='mse')\n{code}\n" for code in SHAPED_DATA[name])
+    assert changed(before, SHAPED) == after
+    assert rewrite(before, SHAPED).already == () and rewrite(after, SHAPED).already != ()
+
+
+@pytest.mark.parametrize(
+    ("edit", "before", "after"),
+    [
+        (
+            "y = y | {'z': y['z'][..., None]}",
+            "{\n    'z': z,  # m\n    'a': a,\n}",
+            "{\n    'z': z[..., None],  # m\n    'a': a,\n}",
+        ),
+        ("y = [y[0], y[1] - 1]", "[z, a]", "[z, a - 1]"),
+        ("y = y | {'d': y['d'] | {'b': y['d']['b'] - 1}}", "{'d': {'b': b}, 'a': a}", "{'d': {'b': b - 1}, 'a': a}"),
+    ],
+    ids=["a dict with a comment", "a list", "a dict in a dict"],
+)
+def test_one_entry_of_a_literal_is_changed_once(edit: str, before: str, after: str) -> None:
+    before, after = (f"m.compile(loss='mse')\nm.fit(x, {code})\n" for code in (before, after))
+    assert changed(before, SourceEdit({}, (edit,))) == after
+
+
+DICTS = {
+    "a function's": "def load():\n    return x, {'z': z, 'a': a}\n\n\nx, y = load()",
+    "dict()": "y = dict(z=z, a=a)",
+    "made in steps": "y = {}\ny['z'] = z\ny['a'] = a",
+    "a comprehension": "y = {k: table[k] for k in names}",
+    "in both branches": "if k:\n    y = {'z': z, 'a': a}\nelse:\n    y = dict(a=a, z=z)",
+    "joined": "y = {'z': z} | {'a': a}",
+}
+
+
+@pytest.mark.parametrize("name", DICTS)
+def test_targets_that_are_a_dict_already_are_not_taken_apart_as_a_list(name: str) -> None:
+    """The batch that was examined is older than the script."""
+    source = f"{DICTS[name]}\nm.compile(loss='mse')\nm.fit(x, y)\n"
+    done = rewrite(source, NAMED)
+    assert (done.text, done.left) == (source, ()) and len(done.already) == 1
+    assert rewrite(source, SourceEdit({}, ("y = [y[0][..., None], y[1]]",))).left
+
+
+def test_data_sets_and_arguments_that_are_dicts_already() -> None:
+    for source in (
+        "d = tf.data.Dataset.from_tensor_slices((x, {'z': z, 'a': a})).batch(8)\nm.compile(loss='mse')\nm.fit(d)\n",
+        "def f(m, x, y):\n    m.compile(loss='mse')\n    m.fit(x, y)\n\n\nf(m, x, {'z': z, 'a': a})\n",
+        "b = (x, {'z': z, 'a': a})\nm.compile(loss='mse')\nm.fit(*b)\n",
+    ):
+        done = rewrite(source, NAMED)
+        assert (done.text, done.notes) == (source, ()) and len(done.already) == 1
+    listed = "d = tf.data.Dataset.from_tensor_slices((x, (z, a))).batch(8)\nm.compile(loss='mse')\nm.fit(d)\n"
+    assert ".map(adapt_batch)" in changed(listed, NAMED)
+
+
 NOTED = {
     "a loader's result": (
         "m.compile(loss='mse')\nm.fit(load())\n",
@@ -338,13 +411,15 @@ NOTED = {
 @pytest.mark.parametrize("name", NOTED)
 def test_what_cannot_be_placed_is_said(name: str) -> None:
     source, *said = NOTED[name]
-    assert rewrite(source, NAMED) == Rewritten(source, tuple(said))
+    done = rewrite(source, NAMED)
+    assert (done.text, done.notes, done.left) == (source, tuple(said), tuple(said))
 
 
 def test_statements_that_cannot_be_worked_out_are_said() -> None:
     source = "m.compile(loss='mse')\nm.fit(x, y)\n"
     done = rewrite(source, SourceEdit({}, ("del y[0]",)))
-    assert done == Rewritten(source, ("This could not be placed; run it on the data before fit: del y[0]",))
+    said = ("This could not be placed; run it on the data before fit: del y[0]",)
+    assert done == Rewritten(source, said, said)
 
 
 def test_the_model_is_wrapped_only_where_the_new_one_is_trained() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from lossdoctor.cli.pages import entries
 from lossdoctor.rules import RULES
 from lossdoctor.rules.docs import TABLE, documents
+from lossdoctor.rules.page import page
 from tests.docs import FOLDER
 
 
@@ -27,3 +29,8 @@ def test_a_page_holds_the_examples() -> None:
         assert text.startswith(f"# {rule.code} {rule.name}\n") and rule.summary in text
         for example in (*rule.bad, *rule.good):
             assert f"```python\n{example.code.strip()}\n```" in text
+
+
+def test_the_command_tells_what_the_rules_say_without_importing_them() -> None:
+    told = [(e.code, e.name, e.category, e.summary, e.page()) for e in entries()]
+    assert told == [(r.code, r.name, r.category, r.summary, page(r)) for r in RULES]

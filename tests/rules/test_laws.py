@@ -14,7 +14,7 @@ from lossdoctor.rules.selection import choose
 from lossdoctor.types import CATEGORIES, CaseError
 
 FOLDER = Path(lossdoctor.rules.__file__).parent
-NOT_RULES = {"__init__", "docs", "page", "repairs", "rule", "selection", "shared"}
+NOT_RULES = {"__init__", "consequences", "docs", "page", "repairs", "rule", "selection", "shared"}
 each = pytest.mark.parametrize("rule", RULES, ids=lambda r: r.code)
 
 

@@ -1,0 +1,256 @@
+"""What a person who wrote these containers means, and its objective in NumPy. Nothing of lossdoctor, nothing of Keras.
+
+The meaning: targets, losses, weights and sample weights go to the output of the same name where names exist, else to the
+output in the same place, in the order in which the outputs were written. No container is sorted. What names no output, or
+stands in no output's place, means nothing (`NoMeaning`): then no training is the declared one. What can be read in two ways is `Ambiguous`,
+with the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests.fuzz import numbers
+from tests.fuzz.spec import Case, Loss, Output, Target, Tree, Weights, children, is_leaf, leaves
+
+MISSING: Any = object()
+
+
+class NoMeaning(Exception):
+    """The containers declare no objective; the text says where."""
+
+
+class Ambiguous(Exception):
+    """The containers can be read in two ways; the text says why."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of the objective."""
+
+    output: int
+    loss: Loss
+    weight: float
+    target: Target
+    sample_weight: Weights | None
+
+
+def terms(case: Case) -> list[Term]:
+    """The declared objective, output by output. Raises `NoMeaning` or `Ambiguous`."""
+    outputs = leaves(case.outputs)
+    if len(outputs) == 1 and isinstance(case.loss, list | tuple) and len(case.loss) > 1:
+        return _several_on_one(case)
+    chosen = _losses(case)
+    trained = [i for i, loss in enumerate(chosen) if loss is not None]
+    if not trained:
+        raise NoMeaning("no output has a loss")
+    factors = _weights(case, chosen, trained)
+    targets = _spread(case, case.y, trained, "target")
+    if is_leaf(case.sample_weight):
+        sample_weights = [case.sample_weight] * len(outputs)
+    else:
+        found = _spread(case, case.sample_weight, trained, "sample weight")
+        sample_weights = [None if w is MISSING else w for w in found]
+    made = []
+    for i in trained:
+        if targets[i] is MISSING or targets[i] is None:
+            raise NoMeaning(f"output {i} has a loss and no target")
+        made.append(Term(i, chosen[i], factors[i], targets[i], sample_weights[i]))
+    return made
+
+
+def _several_on_one(case: Case) -> list[Term]:
+    """A list of losses for one output means their sum, each with the weight in its place."""
+    if not all(is_leaf(loss) for loss in case.loss):
+        raise NoMeaning("the losses of one output are nested")
+    given, count = case.loss_weights, len(case.loss)
+    factors = [1.0 if given is None else given] * count if is_leaf(given) else list(given)
+    if len(factors) != count or isinstance(given, dict) or not all(is_leaf(w) for w in factors):
+        raise NoMeaning(f"{len(factors)} loss weights for {count} losses of one output")
+    return [
+        term
+        for loss, weight in zip(case.loss, factors, strict=True)
+        if loss is not None
+        for term in terms(Case(case.n, case.outputs, loss, case.y, float(weight), case.sample_weight))
+    ]
+
+
+def _losses(case: Case) -> list[Any]:
+    count = len(leaves(case.outputs))
+    if is_leaf(case.loss):
+        return [case.loss] * count
+    given = assigned(case.outputs, case.loss, "loss")
+    return [None if loss is MISSING else loss for loss in given]
+
+
+def _weights(case: Case, chosen: list[Any], trained: list[int]) -> list[float]:
+    given, count = case.loss_weights, len(chosen)
+    if given is None:
+        return [1.0] * count
+    if is_leaf(given):
+        return [float(given)] * count
+    short = not isinstance(given, dict) and len(given) == len(trained) < count and all(is_leaf(w) for w in given)
+    if isinstance(case.loss, dict) and not isinstance(given, dict) and isinstance(case.outputs, dict):
+        order = [key for key in case.outputs if key in case.loss]
+        if order != list(case.loss) and len({*leaves(given)}) > 1:
+            raise Ambiguous("a list of weights follows the losses as written, or the outputs as written")
+    if short:
+        found = dict(zip(trained, given, strict=True))
+        return [float(found.get(i, 1.0)) for i in range(count)]
+    return [
+        1.0 if w is MISSING or w is None else float(w)
+        for w in assigned(case.outputs, given, "loss weight", _names(case, trained))
+    ]
+
+
+def _spread(case: Case, given: Tree, trained: list[int], what: str) -> list[Any]:
+    """`assigned`, or one for each output that has a loss, where there are just as many."""
+    count = len(leaves(case.outputs))
+    if isinstance(given, list | tuple) and len(given) == len(trained) < count and all(is_leaf(g) for g in given):
+        if isinstance(case.loss, dict) and isinstance(case.outputs, dict):
+            order = [key for key in case.outputs if key in case.loss]
+            if order != list(case.loss):
+                raise Ambiguous(f"{what}s in a list follow the losses as written, or the outputs as written")
+        found = dict(zip(trained, given, strict=True))
+        return [found.get(i, MISSING) for i in range(count)]
+    return assigned(case.outputs, given, what, _names(case, trained))
+
+
+def _names(case: Case, trained: list[int]) -> set[str]:
+    flat = leaves(case.outputs)
+    return {flat[i].name for i in trained}
+
+
+def assigned(outputs: Tree, given: Tree, what: str, wanted: set[str] | None = None) -> list[Any]:
+    """For every output in the order written, what `given` has for it, or `MISSING`. Raises `NoMeaning`.
+
+    `wanted` are the names of the outputs for which something is due (those with a loss), None for all.
+    """
+    flat = leaves(outputs)
+    if is_leaf(outputs):
+        return [_for_one(outputs, given, what)]
+    if is_leaf(given):
+        if len(flat) == 1:
+            return [given]
+        raise NoMeaning(f"one {what} stands where {len(flat)} outputs are")
+    if isinstance(given, dict):
+        return _by_name(outputs, given, what, wanted)
+    if len(given) == len(outputs):
+        found = [assigned(node, part, what, wanted) for (_, node), part in zip(children(outputs), given, strict=True)]
+        return [leaf for part in found for leaf in part]
+    if len(given) == len(flat) and all(is_leaf(part) for part in given):
+        return list(given)
+    if len(given) == 1:
+        return assigned(outputs, given[0], what, wanted)  # one container too many, around all
+    raise NoMeaning(f"{len(given)} {what}s for {len(outputs)} outputs")
+
+
+def _for_one(output: Output, given: Tree, what: str) -> Any:
+    if is_leaf(given):
+        return given
+    if len(given) != 1:
+        raise NoMeaning(f"{len(given)} {what}s for one output")
+    [(_, node)] = children(given)  # under another name too: there is only one output to mean
+    return _for_one(output, node, what)
+
+
+def _by_name(outputs: Tree, given: dict[str, Any], what: str, wanted: set[str] | None) -> list[Any]:
+    named = outputs if isinstance(outputs, dict) else {leaf.name: leaf for leaf in leaves(outputs)}
+    given = _by_elimination(named, given, what, wanted)
+    found: list[Any] = []
+    for key, node in named.items():
+        found += assigned(node, given[key], what, wanted) if key in given else [MISSING] * len(leaves(node))
+    return found
+
+
+def _by_elimination(named: dict[str, Any], given: dict[str, Any], what: str, wanted: set[str] | None) -> dict[str, Any]:
+    """Keys that name no output, renamed where only one output is left for them (or any of those left, as they are all alike)."""
+    unknown = [k for k in given if k not in named]
+    left = [
+        k
+        for k, node in named.items()
+        if k not in given and (wanted is None or any(leaf.name in wanted for leaf in leaves(node)))
+    ]
+    if not unknown:
+        return given
+    alike = all(is_leaf(given[k]) and given[k] == given[unknown[0]] for k in unknown)
+    if len(unknown) != len(left) or (len(unknown) > 1 and not alike):
+        raise NoMeaning(f"{what} {unknown[0]!r} names no output")
+    return {k: node for k, node in given.items() if k in named} | {
+        k: given[u] for k, u in zip(left, unknown, strict=True)
+    }
+
+
+def aligned(output: Output, loss: Loss, given: Target, n: int) -> np.ndarray:
+    """The target in the output's shape, or as class numbers, one for each of its rows. Raises `NoMeaning`."""
+    array, shape = numbers.target(given), (n, *output.shape)
+    rows = output.activation == "softmax" and "crossentropy" in loss.kind and given.shape != shape
+    if rows and given.shape in (shape[:-1], (*shape[:-1], 1)) and array.max() < shape[-1]:
+        return array.reshape((*shape[:-1], 1))  # class numbers
+    if given.shape in (shape, (*shape, 1)) or (*given.shape, 1) == shape:
+        return array.reshape(shape).astype("float64")
+    if loss.kind == "cubed" and given.shape[:1] == (n,):
+        raise Ambiguous("a user's own loss may take targets of another shape on purpose")
+    raise NoMeaning(f"a target of shape {given.shape} has not one entry for each of {shape}")
+
+
+def sample_weights(given: Weights | None, values: tuple[int, ...]) -> np.ndarray | None:
+    """The weights against losses of shape `values`: one a sample, or one a position. Raises `NoMeaning`."""
+    if given is None:
+        return None
+    array, n = numbers.weights(given).astype("float64"), values[0]
+    if given.shape in ((n,), (n, 1)):
+        return array.reshape((n,) + (1,) * (len(values) - 1))
+    if given.shape == values:
+        return array
+    if given.shape == (*values, 1):
+        return array[..., 0]
+    raise NoMeaning(f"sample weights of shape {given.shape} for losses of shape {values}")
+
+
+def objective(case: Case, meant: list[Term], raw: list[np.ndarray]) -> float:
+    """The declared objective for the values in front of the activations. Raises `NoMeaning`."""
+    outputs, total = leaves(case.outputs), 0.0
+    for term in meant:
+        output = outputs[term.output]
+        p = numbers.predicted(output, raw[term.output])
+        if term.loss.kind == "cubed" and term.loss.reduction == "sum" and not output.shape:
+            raise Ambiguous("a user's own loss that returns one number has reduced itself, as its author wanted")
+        values = numbers.losses(term.loss, aligned(output, term.loss, term.target, case.n), p)
+        total += term.weight * numbers.reduced(term.loss, values, sample_weights(term.sample_weight, values.shape))
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class Declared:
+    """The declared objective's value, and its gradient at each output's kernel, by the output's name."""
+
+    value: float
+    gradients: dict[str, np.ndarray]
+
+
+STEP = 1e-5
+
+
+def declared(case: Case) -> Declared:
+    """Value and gradient, by central differences in float64. Raises `NoMeaning` or `Ambiguous`."""
+    meant = terms(case)
+    if any(term.loss.reduction is None for term in meant):
+        raise NoMeaning("an unreduced loss is no number that could be minimised")
+    outputs = leaves(case.outputs)
+    raw = [numbers.kernel(output)[: case.n].astype("float64") for output in outputs]
+    value = objective(case, meant, raw)
+    gradients = [np.zeros((numbers.FEATURES, part.shape[1])) for part in raw]
+    for i in {term.output for term in meant}:
+        own = [t for t in meant if t.output == i]
+        for place in np.ndindex(raw[i].shape):
+            before = raw[i][place]
+            raw[i][place] = before + STEP
+            above = objective(case, own, raw)
+            raw[i][place] = before - STEP
+            gradients[i][place] = (above - objective(case, own, raw)) / (2 * STEP)
+            raw[i][place] = before
+    return Declared(value, {output.name: found for output, found in zip(outputs, gradients, strict=True)})

@@ -1,0 +1,149 @@
+"""The real model of a case, and what the real `fit` does with it."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tests.fuzz import numbers
+from tests.fuzz.spec import Case, Loss, Output, Target, Weights, is_leaf, leaves, mapped, packed
+
+BACKEND = keras.backend.backend()
+
+
+def cubed(y_true: Any, y_pred: Any) -> Any:
+    """A user's function: the mean third power of the error, one value a sample."""
+    return ops.mean(ops.power(ops.abs(y_true - y_pred), 3), axis=-1)
+
+
+def cubed_mean(y_true: Any, y_pred: Any) -> Any:
+    """The same as one number for the whole batch."""
+    return ops.mean(ops.power(ops.abs(y_true - y_pred), 3))
+
+
+class Cubed(keras.losses.Loss):
+    """The same as a class, whose arguments Keras does not squeeze."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.power(ops.abs(ops.cast(y_true, y_pred.dtype) - y_pred), 3), axis=-1)
+
+
+_CLASSES = {
+    "mse": "MeanSquaredError",
+    "mae": "MeanAbsoluteError",
+    "huber": "Huber",
+    "log_cosh": "LogCosh",
+    "binary_crossentropy": "BinaryCrossentropy",
+    "categorical_crossentropy": "CategoricalCrossentropy",
+    "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
+}
+_FUNCTIONS = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
+
+
+def loss(given: Loss) -> Any:
+    """The loss as `compile` takes it."""
+    if given.kind == "cubed":
+        if given.form == "object":
+            return Cubed(reduction=given.reduction)
+        return cubed_mean if given.form == "scalar" else cubed
+    if given.form == "object":
+        return getattr(keras.losses, _CLASSES[given.kind])(reduction=given.reduction)
+    if given.form == "function":
+        return getattr(keras.losses, _FUNCTIONS.get(given.kind, given.kind))
+    return given.kind
+
+
+@dataclass(eq=False)
+class Made:
+    """A case as Keras takes it. `kernels` are the variables in front of the outputs, by the outputs' names."""
+
+    model: Any
+    x: np.ndarray
+    y: Any
+    sample_weight: Any
+    kernels: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def batch(self) -> tuple[Any, ...]:
+        """(x, y) or (x, y, sample_weight)."""
+        return (self.x, self.y) if self.sample_weight is None else (self.x, self.y, self.sample_weight)
+
+
+def make(case: Case) -> Made:
+    """The model with its kernels set, compiled, and the batch. Raises what Keras raises."""
+    inputs, kernels, tensors = keras.Input((numbers.FEATURES,)), {}, []
+    for i, output in enumerate(leaves(case.outputs)):
+        layer = layers.Dense(int(np.prod(output.shape)), use_bias=False, name=f"kernel_{i}")
+        tensors.append(_shaped(output, layer(inputs)))
+        layer.kernel.assign(numbers.kernel(output))
+        kernels[output.name] = layer.kernel
+    model = keras.Model(inputs, packed(case.outputs, tensors))
+    arrays: dict[Target, np.ndarray] = {}
+
+    def array(given: Target) -> np.ndarray:
+        return arrays.setdefault(given, numbers.target(given))  # one target given twice is one array
+
+    model.compile(
+        optimizer=keras.optimizers.SGD(1.0),
+        loss=mapped(loss, case.loss),
+        loss_weights=mapped(lambda w: w, case.loss_weights),
+    )
+    y, weights = mapped(array, case.y), mapped(numbers.weights, case.sample_weight)
+    return Made(model, numbers.features(case), y, weights, kernels)
+
+
+def _shaped(output: Output, tensor: Any) -> Any:
+    """The kernel's values in the output's shape and behind its activation; the last layer has the output's name."""
+    if output.activation == "linear":
+        return layers.Reshape(output.shape, name=output.name)(tensor)
+    if len(output.shape) != 1:
+        tensor = layers.Reshape(output.shape)(tensor)
+    return layers.Activation(output.activation, name=output.name)(tensor)
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """What `fit` did: the error it raised, or its loss and the gradient at every kernel."""
+
+    error: str | None
+    value: float = float("nan")
+    gradients: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def fit(case: Case, made: Made, whole: bool) -> Ran:
+    """One step of the real `fit`. `whole`: every compiler runs; else (JAX) the step is traced and run without XLA's."""
+    before = {name: np.array(kernel) for name, kernel in made.kernels.items()}
+    weights = {} if made.sample_weight is None else {"sample_weight": made.sample_weight}
+    with warnings.catch_warnings(), _uncompiled(whole):
+        warnings.simplefilter("ignore")
+        try:
+            history = made.model.fit(made.x, made.y, batch_size=case.n, epochs=1, shuffle=False, verbose=0, **weights)
+        except Exception as error:
+            return Ran(f"{type(error).__name__}: {error}")
+    gradients = {name: before[name] - np.array(kernel) for name, kernel in made.kernels.items()}
+    return Ran(None, float(history.history["loss"][0]), gradients)
+
+
+@contextlib.contextmanager
+def _uncompiled(whole: bool) -> Iterator[None]:
+    """JAX's own switch for the compiler: the same Python, the same primitives, one at a time.
+
+    TensorFlow has none that leaves the graph as it is (run eagerly, `fit` would know the number of rows).
+    """
+    if whole or BACKEND != "jax":
+        yield
+        return
+    import jax
+
+    with jax.disable_jit():
+        yield
+
+
+__all__ = ["BACKEND", "Made", "Ran", "Weights", "fit", "is_leaf", "make"]

@@ -1,0 +1,100 @@
+"""A bounded part of `make fuzz`, the cases it once disagreed on, and what its oracle must know."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fuzz import judge, oracle, repaired
+from tests.fuzz.__main__ import draw
+from tests.fuzz.found import FOUND
+from tests.fuzz.spec import Case, Loss, Output, Target, Weights, read
+
+FOLDER = Path(__file__).parent
+SEED, BOUNDED, REPAIRED = 4_000_000, 16, 2
+Z, A = Output("z", (1,)), Output("a", (1,))
+FIRST, SECOND = Target("numbers", (3, 1), 1), Target("numbers", (3, 1), 2)
+MSE = Loss("mse")
+
+
+def drawn() -> list[Case]:
+    """Cases of the first rounds, no two alike."""
+    return list({case.key: case for number in range(3) for case in draw(SEED + number)}.values())
+
+
+def test_lossdoctor_says_what_keras_does() -> None:
+    """Whole trees, losses, weights: the real `fit` against what was declared, and what lossdoctor says of it."""
+    told = [judge.judge(case, whole=True) for case in drawn()[:BOUNDED]]
+    assert [(found.truth, found.said, found.why, found.case) for found in told if not found.agree] == []
+    assert {found.truth for found in told} >= {"right", "raises"}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_once_a_disagreement(name: str) -> None:
+    found = judge.judge(FOUND[name], whole=True)
+    assert found.agree, (found.truth, found.said, found.why)
+
+
+def test_verified_repairs_give_the_declared_objective() -> None:
+    swapped = Case(3, {"z": Z, "a": A}, {"z": MSE, "a": Loss("mae")}, [FIRST, SECOND], [2.0, 10.0])
+    tried, wrong = repaired.judge_repairs(swapped)
+    assert tried > 0 and wrong == []
+
+
+def test_a_case_is_its_text_and_few_are_ambiguous() -> None:
+    cases = drawn()
+    assert all(read(repr(case)) == case for case in cases)
+    ambiguous = 0
+    for case in cases:
+        try:
+            oracle.declared(case)
+        except oracle.NoMeaning:
+            pass
+        except oracle.Ambiguous:
+            ambiguous += 1
+    assert len(cases) > 100 and ambiguous / len(cases) < 0.03
+
+
+def targets(case: Case) -> list[Target]:
+    return [term.target for term in oracle.terms(case)]
+
+
+def test_the_oracle_pairs_by_name_else_by_place() -> None:
+    by_place = Case(3, {"z": Z, "a": A}, MSE, [FIRST, SECOND])
+    assert targets(by_place) == targets(Case(3, {"z": Z, "a": A}, MSE, {"a": SECOND, "z": FIRST})) == [FIRST, SECOND]
+    assert targets(Case(3, [Z, A], MSE, {"a": FIRST, "z": SECOND})) == [SECOND, FIRST]
+    weights = [term.weight for term in oracle.terms(Case(3, [Z, A], [MSE, MSE], [FIRST, SECOND], {"a": 2.0, "z": 3.0}))]
+    assert weights == [3.0, 2.0]
+
+
+def test_the_oracle_knows_what_means_nothing() -> None:
+    for given in (FIRST, [FIRST] * 3, {"z": FIRST}, {"z": FIRST, "a": SECOND, "b": SECOND}):
+        with pytest.raises(oracle.NoMeaning):
+            oracle.declared(Case(3, {"z": Z, "a": A}, MSE, given))
+    with pytest.raises(oracle.NoMeaning):
+        oracle.declared(Case(3, Z, MSE, Target("numbers", (3, 2), 1)))
+    with pytest.raises(oracle.NoMeaning):
+        oracle.declared(Case(3, Z, Loss("mse", "object", None), FIRST))
+
+
+def test_the_objective_is_the_weighted_mean_by_definition() -> None:
+    from tests.fuzz import numbers
+
+    weights = Weights((3,), 1)
+    case = Case(3, Z, MSE, FIRST, 2.0, weights)
+    errors = numbers.kernel(Z)[:3].astype("float64") - numbers.target(FIRST)
+    w = numbers.weights(weights)[:, None]
+    declared = oracle.declared(case)
+    assert declared.value == pytest.approx(2 * float(np.mean(w * errors**2)), rel=1e-6)
+    np.testing.assert_allclose(declared.gradients["z"][:3], 4 * w * errors / 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("module", ["oracle.py", "numbers.py", "spec.py", "cases.py"])
+def test_the_oracle_is_independent(module: str) -> None:
+    tree = ast.parse((FOLDER / module).read_text(encoding="utf-8"))
+    froms = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    names = froms | {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    assert not [name for name in names if name.partition(".")[0] in ("lossdoctor", "keras", "tensorflow", "jax")]
