@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib
 import inspect
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import keras
-from keras.src import api_export as _api_export
 from keras.src import backend as _backend
 from keras.src.backend.common import global_state as _global_state
 from keras.src.trainers import compile_utils as _compile_utils
@@ -194,32 +191,6 @@ def set_mask(tensor: Any, mask: Any) -> None:
 def weightless() -> Any:
     """A scope in which layers are built but no variable is allocated (`keras.StatelessScope`)."""
     return keras.StatelessScope(initialize_variables=False)
-
-
-def registered(name: str, objects: Mapping[str, Any]) -> Any:
-    """What is registered under a name, or given in `objects`; None for neither."""
-    return keras.saving.get_registered_object(name, custom_objects=dict(objects)) if name else None
-
-
-def symbol(module: str, name: str) -> Any:
-    """The object that a config's module and name stand for, None where there is none; no module of Keras is imported for it."""
-    found = _api_export.get_symbol_from_name(f"{module}.{name}")
-    if found is None and module.split(".")[0] != "keras" and module not in sys.modules:
-        with contextlib.suppress(Exception):  # an installed package of layers, which Keras would import
-            importlib.import_module(module)
-    return found if found is not None else getattr(sys.modules.get(module), name, None)
-
-
-def is_saveable(value: Any) -> bool:
-    """True for a class of layers, losses or other parts of models."""
-    kinds = (
-        keras.Operation,
-        keras.losses.Loss,
-        keras.metrics.Metric,
-        keras.optimizers.Optimizer,
-        keras.initializers.Initializer,
-    )
-    return isinstance(value, type) and issubclass(value, kinds)
 
 
 def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], unsafe: bool) -> Any:

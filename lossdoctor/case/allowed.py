@@ -6,6 +6,10 @@ later ones refuse a list of them. Here it is the other way round: what is no par
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -74,23 +78,19 @@ def _foreign(found: Named, path: str) -> str:
 
 def _is_registered(found: Named, objects: Mapping[str, Any]) -> bool:
     """True where Keras takes a registered object or one of the user's, by the one name under which it looks it up."""
-    from lossdoctor import _keras
-
-    return _keras.registered(found.name if found.function else found.registered, objects) is not None
+    return _registered(found.name if found.function else found.registered, objects) is not None
 
 
 def _is_part(module: str, found: Named) -> bool:
-    from lossdoctor import _keras
-
     # A registered name that is none is a second name under which older releases look.
     if found.registered not in ("", "function", "None", found.name):
         return False
     if not module:  # as a config of Keras 2; what is unknown is then looked up among the layers alone
-        value = _keras.symbol("keras.layers", found.name)
+        value = _symbol("keras.layers", found.name)
         return value is None or _is_class(value)
-    value = _keras.symbol(module, found.name)
+    value = _symbol(module, found.name)
     if module.split(".")[0] in SISTERS:
-        return value is not None and _keras.is_saveable(value)
+        return value is not None and _is_saveable(value)
     return _is_function(module, found.name, value) if found.function else _is_class(value)
 
 
@@ -110,6 +110,45 @@ def _is_function(module: str, name: str, value: Any) -> bool:
 def _stands_in(value: Any, parts: Iterable[str]) -> bool:
     home = str(getattr(value, "__module__", "")).split(".")
     return home[:2] == ["keras", "src"] and len(home) > 2 and home[2] in parts and not home[-1].endswith("_test")
+
+
+def _registered(name: str, objects: Mapping[str, Any]) -> Any:
+    """What is registered under a name, or given in `objects`; None for neither."""
+    import keras
+
+    return keras.saving.get_registered_object(name, custom_objects=dict(objects)) if name else None
+
+
+def _symbol(module: str, name: str) -> Any:
+    """The object that a config's module and name stand for, None where there is none; no module of Keras is imported for it."""
+    import keras
+
+    found = keras.src.api_export.get_symbol_from_name(f"{module}.{name}")
+    if found is None and module.split(".")[0] != "keras" and module not in sys.modules:
+        with contextlib.suppress(Exception):  # an installed package of layers, which Keras would import
+            importlib.import_module(module)
+    if found is not None:
+        return found
+    home: Any = sys.modules.get(module)
+    if home is None and module.startswith("keras."):  # older releases have their public modules under another name
+        home = keras
+        for step in module.split(".")[1:]:
+            home = getattr(home, step, None)
+    return getattr(home, name, None) if inspect.ismodule(home) else None
+
+
+def _is_saveable(value: Any) -> bool:
+    """True for a class of layers, losses or other parts of models."""
+    import keras
+
+    kinds = (
+        keras.Operation,
+        keras.losses.Loss,
+        keras.metrics.Metric,
+        keras.optimizers.Optimizer,
+        keras.initializers.Initializer,
+    )
+    return isinstance(value, type) and issubclass(value, kinds)
 
 
 __all__ = ["refused"]

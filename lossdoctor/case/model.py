@@ -182,7 +182,12 @@ def describe(
         if declared is None:
             raise CaseError(f"{source} cannot be called on the batch's x: {first_line(error)}; check x.") from error
         call_error = f"{type(error).__name__}: {first_line(error)}"
-        outputs, masks = _keras.call_specs(model, _feed(declared, None, rows))
+        try:
+            outputs, masks = _keras.call_specs(model, _feed(declared, None, rows))
+        except Exception as unfit:  # not even on what its own Inputs declare
+            raise CaseError(
+                f"{source} cannot be called on its own inputs: {first_line(unfit)}; check its layers."
+            ) from unfit
     if any(None in (s.shape if s is not None else (None,)) for s in trees.values(outputs)):
         outputs = trees.map_leaves(lambda s: _close(s, rows), outputs)
     _require_room(outputs, source)

@@ -140,7 +140,7 @@ def _header(stream: IO[bytes], info: zipfile.ZipInfo, file: str, key: str) -> La
     if len(shape) > _MOST_AXES:
         raise CaseError(f"{file}: {key} has {len(shape)} axes, more than an array can have; save the batch again.")
     # Nothing is stored of an array without elements, so its other sizes may be anything.
-    if 0 in shape and prod(d or 1 for d in shape) > _MOST_BYTES:
+    if (0 in shape or descr.itemsize == 0) and prod(d or 1 for d in shape) > _MOST_BYTES:
         raise CaseError(f"{file}: {key} has no elements, but shape {shape}; save the batch again.")
     offset = stream.tell()
     if not descr.hasobject and prod(shape) * descr.itemsize > info.file_size - offset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -85,6 +86,11 @@ def boundary() -> Iterator[None]:
             f"this is a bug in lossdoctor ({type(error).__name__}: {text}); please report it with the command you ran "
             "(LOSSDOCTOR_DEBUG=1 shows the traceback).",
         ) from None
+
+
+def visible(text: str) -> str:
+    """The text with control characters written out: a name in a file must not speak to the terminal."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def open_streams() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lossdoctor.cli import check, demo, explain, fix, init, matrix, patch, rule, show
-from lossdoctor.cli.boundary import Stop, boundary, open_streams, terminable
+from lossdoctor.cli.boundary import Stop, boundary, open_streams, terminable, visible
 from lossdoctor.cli.light import lightened
 from lossdoctor.cli.output import InOrder
 
@@ -61,7 +61,7 @@ def run() -> None:
             lightened(typer.main.get_command(app), _HELP)()
     except Stop as stop:
         if str(stop):
-            print(f"lossdoctor: {stop}", file=sys.stderr)
+            print(f"lossdoctor: {visible(str(stop))}", file=sys.stderr)
         sys.exit(stop.code)
 
 

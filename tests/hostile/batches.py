@@ -143,6 +143,7 @@ HEADERS = {
     "a header of 3000 fields": _y(described([(f"f{i}", "<f8") for i in range(3000)], (0,)), (1, 2)),
     "a header of a subarray of 10**9": _y(described([("a", "<f8", (10**9,))], (8, 1), b"\0" * 64)),
     "a header of zero bytes each": Case(with_batch({"x.npy": X, "y.npy": described("<U0", (10**12, 1))}), codes=(1, 2)),
+    "a header of zero bytes, 2**63 wide": _y(described("<U0", (8, 2**63))),
     "an empty member": _y(b""),
     "a member of text": _y(b"hello"),
     "a member of pickle": _y(b"\x80\x04cposix\nsystem\n."),

@@ -174,7 +174,7 @@ JSONS = {
     "config an object of 500 levels": Case(with_model(archive('{"a":' * 500 + "1" + "}" * 500)), "deeper than"),
     "config a list of 900 levels": Case(with_model(archive('{"a":' + "[" * 900 + "]" * 900 + "}")), "deeper than"),
     "config with a number of 5000 digits": Case(with_model(archive(f'{{"a": {HUGE}}}'))),
-    "config with a million entries": Case(with_model(archive('{"a": [' + "1," * 1_000_000 + "1]}"))),
+    "config with 300000 entries": Case(with_model(archive('{"a": [' + "1," * 300_000 + "1]}"))),
     "config with a long string": Case(with_model(archive('{"class_name": "' + "a" * (8 << 20) + '"}'))),
     "config with a single quote": Case(with_model(archive("{'a': 1}"))),
     "config with a comment": Case(with_model(archive("{} // {}"))),
@@ -277,7 +277,7 @@ STRANGE = {
         codes=(0, 1, 2),
     ),
     "800 layers in the worst order": Case(with_model(_reversed(800)), "attempts"),
-    "3000 layers": Case(with_model(_reversed(3000, True)), codes=(0, 1, 2)),
+    "1500 layers": Case(with_model(_reversed(1500, True)), codes=(0, 1, 2)),
     "an output given 3000 times": Case(
         with_model(functional(called(dense(), tensor("i")), output=[["d", 0, 0]] * 3000)), "3000 outputs"
     ),
@@ -317,6 +317,16 @@ STRANGE = {
 }
 
 
+def _unfit() -> Any:
+    """A Reshape that takes no size which the Input leaves open."""
+    made = functional(
+        called(layer("Reshape", name="r", target_shape=[5, 1]), tensor("i")), called(dense(), tensor("r", (None, 5, 1)))
+    )
+    made["config"]["layers"][0]["config"]["batch_shape"] = [None, None, 4]
+    return made
+
+
+STRANGE["a layer that takes no size of its input"] = Case(with_model(_unfit()), "cannot be called on its own inputs")
 SHAPES = {
     f"input of shape {v!r:.24}": Case(with_model(_with((*LAYERS, 0, "config", "batch_shape"), v)), codes=(1, 2))
     for v in (None, [], [None, -4], [None, 10**12], [None, "4"], [None, 1.5], "ab", {}, 4, [[None, 4]])
