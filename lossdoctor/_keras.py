@@ -243,14 +243,14 @@ def other_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def unbuilt_copy(model: Any) -> Any:
-    """A model of the same class and config, so that a call builds the copy and not the caller's.
+def unbuilt_copy(model: Any, weights: bool = False) -> Any:
+    """A model of the same class and config, so that a call builds the copy and not the caller's; with `weights`, one that can run.
 
     A subclass whose `__init__` does not take Keras's own keys (name, trainable, dtype) gets only what it
     takes. Raises what the class raises.
     """
     config = model.get_config()
-    with weightless():
+    with contextlib.nullcontext() if weights else weightless():
         try:
             return type(model).from_config(config)
         except TypeError:
@@ -337,11 +337,12 @@ def _own_mask(layer: Any) -> bool:
     return method is not None and not (method.__module__ or "").startswith("keras.")
 
 
-def call_specs(model: Any, x: Tree, trace: bool = False) -> tuple[Tree, Tree]:
+def call_specs(model: Any, x: Tree, trace: bool = False, weights: bool = False) -> tuple[Tree, Tree]:
     """(output specs, mask specs or None) of calling `model` on x, a tree of `Spec` with known shapes.
 
     No weight is needed and none is made: the graph's own shape inference where the model has one,
-    else (and with `trace`) a symbolic trace of the real call (`backend.compute_output_spec`). Raises what the model's call raises.
+    else (and with `trace`) a symbolic trace of the real call (`backend.compute_output_spec`). With `weights`, the trace may read
+    those of the model. Raises what the model's call raises.
     """
     tensors = trees.map_leaves(lambda s: None if s is None else keras.KerasTensor(s.shape, dtype=s.dtype), x)
     functional = graph(model)
@@ -353,9 +354,17 @@ def call_specs(model: Any, x: Tree, trace: bool = False) -> tuple[Tree, Tree]:
         y = model(arrays)
         return y, trees.map_leaves(get_mask, y)
 
-    with weightless():
+    with contextlib.nullcontext() if weights else weightless():
         outputs, masks = _backend.compute_output_spec(call, tensors)
     return _declared_order(functional, trees.map_leaves(_spec, outputs)), trees.map_leaves(_spec, masks)
+
+
+def called_specs(model: Any, x: Tree) -> tuple[Tree, Tree]:
+    """As `call_specs`, from a real call on a tree of arrays; the state of a built model stays as it is."""
+    tensors = trees.map_leaves(lambda a: to_tensor(a) if hasattr(a, "dtype") and a.dtype.kind in "biuf" else a, x)
+    with keras.StatelessScope() if model.built else contextlib.nullcontext():
+        y = model(tensors, training=False)
+    return trees.map_leaves(_spec, y), trees.map_leaves(_spec, trees.map_leaves(get_mask, y))
 
 
 def _declared_order(functional: Any, outputs: Tree) -> Tree:
