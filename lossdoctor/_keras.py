@@ -189,10 +189,17 @@ def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], uns
 
     Raises whatever Keras raises for a config that it cannot read.
     """
-    # A copy: Keras takes entries out of the config that it reads (`functional_from_config`).
-    bare = copy.deepcopy({key: value for key, value in config.items() if key != "compile_config"})
-    with weightless():
-        return keras.saving.deserialize_keras_object(bare, custom_objects=dict(objects), safe_mode=not unsafe)
+    for scope in (weightless(), contextlib.nullcontext()):
+        # A copy: Keras takes entries out of the config that it reads (`functional_from_config`).
+        bare = copy.deepcopy({key: value for key, value in config.items() if key != "compile_config"})
+        try:
+            with scope:
+                return keras.saving.deserialize_keras_object(bare, custom_objects=dict(objects), safe_mode=not unsafe)
+        except ValueError as error:
+            # A layer that makes its variables at once (TFSMLayer).
+            if "in a stateless scope" not in str(error) or not isinstance(scope, keras.StatelessScope):
+                raise
+    return None
 
 
 def load_model(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:
