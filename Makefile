@@ -9,7 +9,7 @@ ON_JAX := tests/exam tests/explain tests/hosts/test_preflight.py tests/rules tes
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test lint format types bench fixtures golden readme docs clean
+.PHONY: demo test test-all lint format types bench fixtures golden readme docs clean
 
 demo: $(STAMP)
 	@$(BIN)/lossdoctor demo
@@ -17,6 +17,10 @@ demo: $(STAMP)
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadgroup $(ON_JAX)
+
+# All of it, with what takes minutes.
+test-all: test
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ later ones refuse a list of them. Here it is the other way round: what is no par
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from lossdoctor.case.archive import Named
@@ -55,6 +56,8 @@ def _refused(found: Named, objects: Mapping[str, Any], unsafe: bool) -> str | No
         return _foreign(found)
     if found.module == "builtins":
         return None if any(_is_part(f"keras.{home}", found) for home in _HOMES) else _foreign(found)
+    if top in _SISTERS and find_spec(top) is None:
+        return f"it uses {found.name[:100]!r} of {top}, which is not installed; install {top.replace('_', '-')} and try again."
     if unsafe or _is_part(found.module, found):
         return None
     return (
