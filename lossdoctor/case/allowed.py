@@ -19,6 +19,7 @@ _HOMES = ("activations", "constraints", "initializers", "losses", "metrics", "op
 _FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "ops", "random", "regularizers")
 _CLASSES = (
     *_FUNCTIONS,
+    "applications",  # layers of ConvNeXt and InceptionResNetV2
     "distillation",
     "dtype_policies",
     "layers",

@@ -52,7 +52,7 @@ def call_for_specs(model: Any, source: str, x: Tree, specs: Tree, whole: Callabl
         raise CaseError(f"{source} cannot be called on the batch's x: {cause(error)}; check x.") from error
     note = (
         f"a symbolic trace of the model: its call() needs real values ({type(traced).__name__}: {cause(traced)}), so it was called on "
-        "the batch; `fit` traces it too, and raises, unless the model is compiled with run_eagerly=True"
+        "the batch; `fit` traces it too, and raises, unless the model is compiled with run_eagerly=True on TensorFlow"
     )
     return Called(outputs, masks, (note,))
 

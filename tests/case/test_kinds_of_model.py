@@ -224,9 +224,10 @@ def test_a_model_that_cannot_be_traced_is_called_on_the_batch(tmp_path: Path) ->
         assert model.built is was_built
         assert [w.shape for w in model.weights] == ([(4, 1), (1,)] if was_built else [])
     # The note is true: a compiled step traces the call as well.
-    with pytest.raises(Exception, match="float"):
+    with pytest.raises(Exception, match=r"float|Unable to automatically build"):
         compiled(built(Eager())).fit(X, Y, verbose=0)
-    compiled(built(Eager()), run_eagerly=True).fit(X, Y, verbose=0)
+    if ON_TENSORFLOW:
+        compiled(built(Eager()), run_eagerly=True).fit(X, Y, verbose=0)
     # A file: loaded with its weights, and called.
     model.save(tmp_path / "m.keras")
     (tmp_path / "eager_model.py").write_text(EAGER)
