@@ -9,7 +9,7 @@ ON_JAX := tests/exam tests/explain tests/fuzz tests/hosts/test_preflight.py test
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test test-matrix test-matrix-short lint format types test-environments bench fuzz fixtures golden readme docs clean
+.PHONY: demo test test-all test-matrix test-matrix-short lint format types test-environments bench fuzz fixtures golden readme docs clean
 
 demo: $(STAMP)
 	@$(BIN)/lossdoctor demo
@@ -17,6 +17,10 @@ demo: $(STAMP)
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadgroup $(ON_JAX)
+
+# All of it, with what takes minutes.
+test-all: test
+	$(BIN)/python -m pytest -n 2 -m slow
 
 # `lossdoctor matrix` end to end: downloads two Keras releases and JAX.
 test-environments: $(STAMP)

@@ -198,10 +198,17 @@ def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], uns
 
     Raises whatever Keras raises for a config that it cannot read.
     """
-    # A copy: Keras takes entries out of the config that it reads (`functional_from_config`).
-    bare = copy.deepcopy({key: value for key, value in config.items() if key != "compile_config"})
-    with weightless():
-        return keras.saving.deserialize_keras_object(bare, custom_objects=dict(objects), safe_mode=not unsafe)
+    for scope in (weightless(), contextlib.nullcontext()):
+        # A copy: Keras takes entries out of the config that it reads (`functional_from_config`).
+        bare = copy.deepcopy({key: value for key, value in config.items() if key != "compile_config"})
+        try:
+            with scope:
+                return keras.saving.deserialize_keras_object(bare, custom_objects=dict(objects), safe_mode=not unsafe)
+        except ValueError as error:
+            # A layer that makes its variables at once (TFSMLayer).
+            if "in a stateless scope" not in str(error) or not isinstance(scope, keras.StatelessScope):
+                raise
+    return None
 
 
 def load_model(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:
@@ -295,14 +302,14 @@ def other_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def unbuilt_copy(model: Any) -> Any:
-    """A model of the same class and config, so that a call builds the copy and not the caller's.
+def unbuilt_copy(model: Any, weights: bool = False) -> Any:
+    """A model of the same class and config, so that a call builds the copy and not the caller's; with `weights`, one that can run.
 
     A subclass whose `__init__` does not take Keras's own keys (name, trainable, dtype) gets only what it
     takes. Raises what the class raises.
     """
     config = model.get_config()
-    with weightless():
+    with contextlib.nullcontext() if weights else weightless():
         try:
             return type(model).from_config(config)
         except TypeError:
@@ -389,11 +396,12 @@ def _own_mask(layer: Any) -> bool:
     return method is not None and not (method.__module__ or "").startswith("keras.")
 
 
-def call_specs(model: Any, x: Tree, trace: bool = False) -> tuple[Tree, Tree]:
+def call_specs(model: Any, x: Tree, trace: bool = False, weights: bool = False) -> tuple[Tree, Tree]:
     """(output specs, mask specs or None) of calling `model` on x, a tree of `Spec` with known shapes.
 
     No weight is needed and none is made: the graph's own shape inference where the model has one,
-    else (and with `trace`) a symbolic trace of the real call (`backend.compute_output_spec`). Raises what the model's call raises.
+    else (and with `trace`) a symbolic trace of the real call (`backend.compute_output_spec`). With `weights`, the trace may read
+    those of the model. Raises what the model's call raises.
     """
     tensors = trees.map_leaves(lambda s: None if s is None else keras.KerasTensor(s.shape, dtype=s.dtype), x)
     functional = graph(model)
@@ -405,9 +413,17 @@ def call_specs(model: Any, x: Tree, trace: bool = False) -> tuple[Tree, Tree]:
         y = model(arrays)
         return y, trees.map_leaves(get_mask, y)
 
-    with weightless():
+    with contextlib.nullcontext() if weights else weightless():
         outputs, masks = _backend.compute_output_spec(call, tensors)
     return _declared_order(functional, trees.map_leaves(_spec, outputs)), trees.map_leaves(_spec, masks)
+
+
+def called_specs(model: Any, x: Tree) -> tuple[Tree, Tree]:
+    """As `call_specs`, from a real call on a tree of arrays; the state of a built model stays as it is."""
+    tensors = trees.map_leaves(lambda a: to_tensor(a) if hasattr(a, "dtype") and a.dtype.kind in "biuf" else a, x)
+    with keras.StatelessScope() if model.built else contextlib.nullcontext():
+        y = model(tensors, training=False)
+    return trees.map_leaves(_spec, y), trees.map_leaves(_spec, trees.map_leaves(get_mask, y))
 
 
 def _declared_order(functional: Any, outputs: Tree) -> Tree:

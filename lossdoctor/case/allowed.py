@@ -11,6 +11,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from lossdoctor.case.archive import SISTERS, Named
@@ -21,6 +22,7 @@ _HOMES = ("activations", "constraints", "initializers", "losses", "metrics", "op
 _FUNCTIONS = ("activations", "constraints", "initializers", "losses", "metrics", "ops", "random", "regularizers")
 _CLASSES = (
     *_FUNCTIONS,
+    "applications",  # layers of ConvNeXt and InceptionResNetV2
     "distillation",
     "dtype_policies",
     "layers",
@@ -61,6 +63,8 @@ def _refused(found: Named, objects: Mapping[str, Any], unsafe: bool, path: str) 
         return _foreign(found, path)
     if found.module == "builtins":
         return None if any(_is_part(f"keras.{home}", found) for home in _HOMES) else _foreign(found, path)
+    if top in SISTERS and find_spec(top) is None:
+        return f"it uses {found.name[:100]!r} of {top}, which is not installed; install {top.replace('_', '-')} and try again."
     if unsafe or _is_part(found.module, found):
         return None
     return (

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.case import allowed, keras2
+from lossdoctor.case import allowed, keras2, steps
 from lossdoctor.case.archive import MOST_ATTEMPTS, attempts, named_objects
+from lossdoctor.case.calling import call_for_specs
 from lossdoctor.case.definitions import advice
 from lossdoctor.near import first_line
 from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
@@ -57,8 +58,8 @@ def rebuild(archive: Any, objects: Mapping[str, Any], unsafe: bool) -> Any:
     return model
 
 
-def with_weights(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:
-    """The model of a file whose names were found safe before (`rebuild`), with its weights. Raises `CaseError`."""
+def with_weights(path: str, objects: Mapping[str, Any], unsafe: bool, todo: str = "leave out --forward") -> Any:
+    """The model of a file whose names were found safe before (`rebuild`), with its weights. Raises `CaseError`, which ends in `todo`."""
     from lossdoctor import _keras
     from lossdoctor.case.weights import require_sound
 
@@ -67,7 +68,7 @@ def with_weights(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:
     try:
         return _keras.load_model(path, objects, unsafe)
     except Exception as error:  # whatever Keras finds wrong with the weights
-        raise CaseError(f"{path}: its weights cannot be loaded ({_what(error)}); leave out --forward.") from error
+        raise CaseError(f"{path}: its weights cannot be loaded ({_what(error)}); {todo}.") from error
 
 
 def moved_layers(archive: Any, model: Any) -> tuple[tuple[str, str], ...]:
@@ -158,11 +159,12 @@ def describe(
     moved: Sequence[tuple[str, str]] = (),
     stored_code: bool = False,
     notes: Sequence[str] = (),
+    whole: Callable[[], Any] | None = None,
 ) -> ModelSpec:
     """A live or rebuilt Keras model as a `ModelSpec` for a batch of `rows` samples. The model is not changed.
 
-    x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. Raises
-    `CaseError` for a model whose outputs cannot be known.
+    x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. `whole` gives the model with its
+    weights, for a call that cannot be traced without. Raises `CaseError` for a model whose outputs cannot be known.
     """
     from lossdoctor import _graph, _keras, _state
 
@@ -171,29 +173,34 @@ def describe(
     if declared is None and x is None:
         raise CaseError(f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch.")
     specs = trees.map_leaves(_known, x) if declared is None else _feed(declared, x, rows)
-    strategy = _state.strategy_of(model)
+    strategy, given = _state.strategy_of(model), model
     if not model.built:
         model = _copy(model, source)
-    fed = specs if declared is None else _feed(declared, x, rows, whole=True)
-    try:
-        # Sizes that the inputs do not declare are put to the layers themselves: what they check differs by backend.
-        outputs, masks = _keras.call_specs(model, fed, trace=fed != specs)
-    except Exception as error:
-        if declared is None:
-            raise CaseError(f"{source} cannot be called on the batch's x: {first_line(error)}; check x.") from error
-        call_error = f"{type(error).__name__}: {first_line(error)}"
+    if declared is None:
+        called = call_for_specs(
+            model, source, x, specs, whole or (lambda: given if given.built else _copy(given, source, weights=True))
+        )
+        outputs, masks = called.outputs, called.masks
+        said.extend(called.notes)
+    else:
+        fed = _feed(declared, x, rows, whole=True)
         try:
-            outputs, masks = _keras.call_specs(model, _feed(declared, None, rows))
-        except Exception as unfit:  # not even on what its own Inputs declare
-            raise CaseError(
-                f"{source} cannot be called on its own inputs: {first_line(unfit)}; check its layers."
-            ) from unfit
+            # Sizes that the inputs do not declare are put to the layers themselves: what they check differs by backend.
+            outputs, masks = _keras.call_specs(model, fed, trace=fed != specs)
+        except Exception as error:
+            call_error = f"{type(error).__name__}: {first_line(error)}"
+            try:
+                outputs, masks = _keras.call_specs(model, _feed(declared, None, rows))
+            except Exception as unfit:  # not even on what its own Inputs declare
+                raise CaseError(
+                    f"{source} cannot be called on its own inputs: {first_line(unfit)}; check its layers."
+                ) from unfit
     if any(None in (s.shape if s is not None else (None,)) for s in trees.values(outputs)):
         outputs = trees.map_leaves(lambda s: _close(s, rows), outputs)
     _require_room(outputs, source)
     overridden = _keras.overridden(model)
-    for name in overridden:
-        said.append(f"the model's own {name}(): it overrides Keras's, which was run in its place")
+    calls = steps.step_calls(model, overridden)
+    said.extend([*steps.step_notes(calls), *steps.added_losses(model)])
     tensors = _graph.output_tensors(model, specs, outputs)
     return ModelSpec(
         source=source,
@@ -209,6 +216,7 @@ def describe(
         unknown_objects=tuple(unknown),
         moved_layers=tuple(moved),
         overridden=overridden,
+        step_calls=calls,
         stored_code=stored_code,
         notes=tuple(said),
         strategy=strategy,
@@ -238,15 +246,15 @@ def describe_open(model: Any, source: str, **known: Any) -> ModelSpec:
     return replace(spec, outputs=outputs if outputs is not None else spec.outputs)
 
 
-def _copy(model: Any, source: str) -> Any:
+def _copy(model: Any, source: str, weights: bool = False) -> Any:
     from lossdoctor import _keras
 
     try:
-        return _keras.unbuilt_copy(model)
+        return _keras.unbuilt_copy(model, weights)
     except Exception as error:  # the class cannot be made from its own config
         raise CaseError(
-            f"{source} has no weights yet, and a copy to build cannot be made ({first_line(error)}); call the model "
-            "once on x before checking it."
+            f"{source} has no weights yet, and its class cannot be made again from get_config() ({type(error).__name__}); call the "
+            "model once on x before checking it."
         ) from error
 
 

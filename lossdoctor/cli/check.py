@@ -34,7 +34,7 @@ class FailOn(StrEnum):
 def check(
     context: typer.Context,
     model: Annotated[
-        str | None, typer.Argument(help="A .keras file, or file.py:name of a model.", show_default=False)
+        str | None, typer.Argument(help="A .keras or .h5 file, or file.py:name of a model.", show_default=False)
     ] = None,
     batch: Annotated[
         str | None,

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 ModelArgument = Annotated[
-    str | None, typer.Argument(metavar="MODEL", help="A .keras file, or file.py:name of a model.", show_default=False)
+    str | None,
+    typer.Argument(metavar="MODEL", help="A .keras or .h5 file, or file.py:name of a model.", show_default=False),
 ]
 BatchArgument = Annotated[
     str | None,

@@ -15,7 +15,7 @@ Keras 3.15.1: `fit` calls the model's `train_step`; the default one calls `compu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
@@ -25,14 +25,17 @@ from lossdoctor.types import Finding
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Overridden trainer methods."""
-    overridden = exam.case.model.overridden
+    overridden, calls = exam.case.model.overridden, exam.case.model.step_calls
     if overridden:
         yield RULE.finding(
             "info",
             "note",
-            f"The model has its own {shared.listed(overridden)}: Keras's own was run in its place, so what is told holds as far as yours does the same.",
+            f"The model has its own {shared.listed(overridden)}: Keras's own was run in its place, so what is told holds as far as yours does the same.{_read(calls)}",
             where=tuple(overridden),
-            evidence={"overridden": list(overridden)},
+            evidence={
+                "overridden": list(overridden),
+                "calls": {name: list(found or ()) for name, found in calls.items()},
+            },
             fixes=(
                 repairs.by_hand(
                     "check losses that your step calls by hand on their own",
@@ -42,6 +45,17 @@ def check(exam: Exam) -> Iterator[Finding]:
                 ),
             ),
         )
+
+
+def _read(calls: Mapping[str, tuple[str, ...] | None]) -> str:
+    """What the sources of the steps say of the compiled losses."""
+    said = [f" {name} calls {shared.listed(found)}." for name, found in calls.items() if found]
+    none = [name for name, found in calls.items() if found == ()]
+    if none:
+        said.append(
+            f" {shared.listed(none)} calls nothing of Keras's own that uses the compiled losses: it may train on others."
+        )
+    return "".join(said)
 
 
 _MODEL = """\

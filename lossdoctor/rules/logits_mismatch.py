@@ -80,7 +80,8 @@ def _twice(exam: Exam, call: LossCall, reading: Readings, activation: Activation
                 fixes=fixes,
             )
     elif (
-        activation.low is not None
+        activation.measured  # the small numbers of a model that is not trained yet say nothing
+        and activation.low is not None
         and activation.high is not None
         and max(abs(activation.low), abs(activation.high)) < _SMALL
     ):

@@ -24,7 +24,7 @@ class _Table(BaseModel):
 class CaseSettings(_Table):
     """One entry of `cases`: a model, its batch, and how they are examined."""
 
-    model: str = Field(description="A .keras file, or file.py:name of a model.", min_length=1)
+    model: str = Field(description="A .keras or .h5 file, or file.py:name of a model.", min_length=1)
     batch: str = Field(
         description="An .npz file, a folder of tf.data.Dataset.save, or file.py:name.",
         min_length=1,

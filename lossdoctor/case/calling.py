@@ -1,0 +1,71 @@
+"""What a model returns for the batch's x: traced without weights, else with them, else by a real call on the batch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lossdoctor import trees
+from lossdoctor.near import first_line
+from lossdoctor.types import ArrayRef, CaseError, Tree
+
+_WRAPPED = re.compile(r"Exception encountered when calling [^\n]*\n+(?:\x1b\[1m)?([^\n\x1b]+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Called:
+    """The specs of what came out, and of its masks; `notes` say how they were had where that was not by a trace alone."""
+
+    outputs: Tree
+    masks: Tree
+    notes: tuple[str, ...] = ()
+
+
+def call_for_specs(model: Any, source: str, x: Tree, specs: Tree, whole: Callable[[], Any]) -> Called:
+    """Call a model without `keras.Input` on x (`specs` are its specs). `whole` gives one with weights that may be called.
+
+    Raises `CaseError` where the real call raises too.
+    """
+    from lossdoctor import _keras
+
+    try:
+        return Called(*_keras.call_specs(model, specs))
+    except Exception as error:
+        traced = error
+    loaded = whole()
+    if loaded.built:
+        try:
+            outputs, masks = _keras.call_specs(loaded, specs, weights=True)
+        except Exception as error:
+            traced = error
+        else:
+            return Called(
+                outputs, masks, ("the model without its weights: its call() reads them, so they were loaded",)
+            )
+    try:
+        outputs, masks = _keras.called_specs(loaded, trees.map_leaves(_values, x))
+    except Exception as error:
+        raise CaseError(f"{source} cannot be called on the batch's x: {cause(error)}; check x.") from error
+    note = (
+        f"a symbolic trace of the model: its call() needs real values ({type(traced).__name__}: {cause(traced)}), so it was called on "
+        "the batch; `fit` traces it too, and raises, unless the model is compiled with run_eagerly=True on TensorFlow"
+    )
+    return Called(outputs, masks, (note,))
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong inside a layer's call, without the sentence that Keras puts in front of it."""
+    found = _WRAPPED.findall(str(error))
+    text = found[-1].strip() if found else first_line(error)
+    return (text if len(text) <= 300 else text[:297] + "...").rstrip(".")
+
+
+def _values(leaf: Any) -> Any:
+    return np.array(leaf.rows(leaf.shape[0] if leaf.shape else 0)) if isinstance(leaf, ArrayRef) else leaf
+
+
+__all__ = ["Called", "call_for_specs", "cause"]

@@ -1,0 +1,86 @@
+"""What a model's own code does to training beside the compiled losses: its own steps, and losses that layers add. Read, not run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+# What of Keras's own a step may call so that the compiled losses are used: methods of the model.
+_KERAS_OWN = ("compute_loss", "_compute_loss", "compiled_loss", "train_step", "test_step")
+
+
+def step_calls(model: Any, overridden: tuple[str, ...]) -> dict[str, tuple[str, ...] | None]:
+    """{overridden method: the calls of Keras's own in its source, as written}; None where the source cannot be had."""
+    return {name: _calls(getattr(type(model), name)) for name in overridden}
+
+
+def _calls(function: Any) -> tuple[str, ...] | None:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    except (TypeError, OSError, SyntaxError):
+        return None
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    own = [f for f in called if isinstance(f, ast.Attribute) and f.attr in _KERAS_OWN and _is_self(f.value)]
+    return tuple(dict.fromkeys(f"{ast.unparse(f)}()" for f in own))
+
+
+def _is_self(node: ast.expr) -> bool:
+    """True for `self` and `super()`."""
+    if isinstance(node, ast.Call):
+        return isinstance(node.func, ast.Name) and node.func.id == "super"
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def step_notes(calls: Mapping[str, tuple[str, ...] | None]) -> list[str]:
+    """A remark for every step of the model's own: Keras's was run in its place, and what that says of the compiled losses."""
+    said = []
+    for name, found in calls.items():
+        if found:
+            then = f"; it calls {' and '.join(found)}, so the losses are paired as told as long as it hands on y and y_pred whole"
+        elif found is None:
+            then = ""
+        else:
+            then = "; it calls nothing of Keras's that uses the compiled losses, so it may train on others"
+        said.append(f"the model's own {name}(): it overrides Keras's, which was run in its place{then}")
+    return said
+
+
+def added_losses(model: Any) -> list[str]:
+    """A remark where layers (or the model's `call`) add losses of their own to the compiled ones."""
+    parts: list[str] = []
+    layers = list(model._flatten_layers())
+    adding = sorted({type(layer).__name__ for layer in layers if _adds(type(layer))})
+    if adding:
+        parts.append(f"add_loss in {', '.join(adding)}")
+    regularized = sum(_is_regularized(layer) for layer in layers)
+    if regularized:
+        parts.append(f"regularizers of {regularized} layer{'s' if regularized > 1 else ''}")
+    if not parts:
+        return []
+    return [f"what layers add to the loss ({'; '.join(parts)}): training adds it to the losses told here"]
+
+
+def _adds(cls: type) -> bool:
+    """True where a method that is not Keras's calls `add_loss`."""
+    own = [c for c in cls.__mro__ if c.__module__.split(".")[0] not in ("keras", "builtins", "tensorflow")]
+    return any(
+        "add_loss(" in _source(function) for c in own for function in vars(c).values() if inspect.isfunction(function)
+    )
+
+
+def _source(function: Any) -> str:
+    try:
+        return inspect.getsource(function)
+    except (TypeError, OSError):
+        return ""
+
+
+def _is_regularized(layer: Any) -> bool:
+    kept = ("kernel_regularizer", "bias_regularizer", "activity_regularizer", "embeddings_regularizer")
+    return any(getattr(layer, name, None) is not None for name in kept)
+
+
+__all__ = ["added_losses", "step_calls", "step_notes"]
