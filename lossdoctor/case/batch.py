@@ -22,7 +22,7 @@ _TREE = "__tree__"
 _MOST_TEXT = 64 << 20
 _MOST_DEPTH = 64
 # Arrays in each of x, y and sample_weight; a model has no more inputs and outputs.
-_MOST_LEAVES = 500
+_MOST_LEAVES = 20_000
 
 
 def load_batch_argument(argument: str, input_names: Sequence[str] = (), output_names: Sequence[str] = ()) -> Batch:

@@ -18,7 +18,7 @@ from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs
 
 # Outputs above this many bytes are not examined: the stand-in holds them, their gradients and what the losses make of them.
 _MOST_BYTES = 1 << 31
-_MOST_OUTPUTS = 500
+_MOST_OUTPUTS = 20_000
 # The size taken for an axis that the model leaves open and no x decides.
 _OPEN_AXIS = 7
 _ANEW = (

@@ -17,8 +17,8 @@ from lossdoctor.types import CaseError
 
 # A .npy header of an array without fields takes under 200 bytes; this leaves room for structured dtypes.
 _MOST_HEADER = 64 * 1024
-# Each of x, y and sample_weight may have five hundred.
-_MOST_MEMBERS = 1501
+# Twenty thousand for each of x, y and sample_weight, and the tree.
+_MOST_MEMBERS = 60_001
 # NumPy's own limit is 32 axes, 64 from its release 2 on.
 _MOST_AXES = 32
 # What is read at once while rows are collected, in bytes.
