@@ -18,7 +18,7 @@ from lossdoctor.exam.metrics import metric_calls
 from lossdoctor.exam.outputs import activations, readings
 from lossdoctor.exam.probes import run_probes
 from lossdoctor.exam.replicas import replicated
-from lossdoctor.exam.setup import Setup, make_setup, tile
+from lossdoctor.exam.setup import Setup, as_fit, make_setup, tile
 from lossdoctor.exam.source import index_uses, swapped_names
 from lossdoctor.exam.values import values_of
 from lossdoctor.facts import Declared, Exam, InputRun, Run
@@ -57,10 +57,14 @@ def _examine(case: Case) -> Exam:
 
 
 def _examined(case: Case, inputs: InputRun | None) -> Exam:
-    setup = make_setup(case)
-    fit = standin.run(setup, "fit")
+    given = make_setup(case)
+    fit = standin.run(given, "fit")
+    setup = as_fit(given) if fit.outcome.status == "ok" else given
+    # With one output, `train_on_batch` hands the one array of weights on as it is.
+    alike = setup is given or not trees.is_leaf(given.outputs)
     setup, replay = _scaled(case, setup, standin.replay(setup))
-    batch = _train_on_batch(setup, fit, replay)
+    given = replace(given, loss_scale=setup.loss_scale)
+    batch = _train_on_batch(given, fit, replay) if alike else standin.run(given, "train_on_batch")
     fit, batch = (with_broadcasts(setup, standin.weighed(setup, _filled(run, replay))) for run in (fit, batch))
     skipped: dict[str, str] = {} if case.forward else {"forward": "only with --forward, which runs the model itself"}
     seen = fit if fit.outcome.status == "ok" or not batch.calls else batch
@@ -70,7 +74,7 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
         train_on_batch=batch,
         direct=_direct(setup),
         inputs=inputs,
-        declared=_declared(case, setup),
+        declared=_declared(case, given),
         repeats=_repeats(setup, fit, case.rows, skipped),
         reduced=_reduced(setup, fit, batch),
         loss_source=_sources(setup.loss),

@@ -82,6 +82,14 @@ def make_setup(case: Case) -> Setup:
     )
 
 
+def as_fit(setup: Setup) -> Setup:
+    """The case as `fit` hands it to a step: it puts one array of sample weights into the containers of y (`ArrayDataAdapter`)."""
+    weights = setup.sample_weight
+    if weights is None or not trees.is_leaf(weights) or trees.is_leaf(setup.y):
+        return setup
+    return replace(setup, sample_weight=trees.map_leaves(lambda _: weights, setup.y))
+
+
 def start(number: int, shape: Any) -> np.ndarray:
     """Seeded normals of this shape; another array for every number."""
     return np.asarray(np.random.default_rng([SEED, number]).normal(size=shape), dtype="float32")

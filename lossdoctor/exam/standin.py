@@ -365,7 +365,7 @@ def _fact(number: int, call: _Call, log: Log, known: dict[str, tuple[int, ...]])
         output_dtypes=tuple(_dtype(t) for t in call.y_pred),
         target_dtypes=tuple(_dtype(t) for t in call.y_true),
         subtree=call.subtree,
-        sample_weight_shape=None if call.sample_weight is None else _shape(call.sample_weight),
+        sample_weight_shape=None if call.sample_weight is None else _stacked(call.sample_weight),
         value=scalar(value),
         value_shape=None if call.value is None else _shape(call.value),
     )
@@ -431,6 +431,13 @@ def to_numpy(value: Any) -> Any:
 def _shape(tensor: Any) -> tuple[int, ...]:
     shape = getattr(tensor, "shape", None)
     return () if shape is None else tuple(-1 if d is None else int(d) for d in shape)
+
+
+def _stacked(weights: Any) -> tuple[int, ...]:
+    """The shape of the weights; of a list or tuple of arrays, which a loss makes one tensor of, with a first axis for them."""
+    if not isinstance(weights, list | tuple):
+        return _shape(weights)
+    return (len(weights), *_shape(weights[0])) if weights else (0,)
 
 
 def _dtype(tensor: Any) -> str:

@@ -12,6 +12,7 @@ Give `(N, 1)` for one weight a sample, or `(N, T)` for one a step.
 
 ## Measured
 Keras 3.15.1, TensorFlow and JAX: `(8,)` weights on an MSE of `(8, 8, 1)` train with the weights along the steps; on `(8, 5, 1)` they raise; `(8, 1)`, `(8, 5)` and `(8, 5, 1)` work.
+One output with `y=[t]`: the weights, `[w]` by then, become one tensor of shape `(1, N, 1)`; `(N,)` weights happen to work, `(N, 1)` meet every sample.
 `(N, D)` weights on `(N, D)` outputs do not weigh columns: the loss has one value a sample by then.
 """
 
@@ -23,7 +24,7 @@ from lossdoctor import trees
 from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import ArrayRef, Finding
+from lossdoctor.types import ArrayRef, BatchEdit, Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -37,6 +38,19 @@ def check(exam: Exam) -> Iterator[Finding]:
         found = zeroed.get(str(call.outputs[0]))
         if shared.failed_in(exam, call) and _to_blame(call):
             yield _raises(exam, call)
+        elif not shared.raises(exam) and found is not None and found.after > 0 and _stacked(exam, call):
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"The sample weights of {found.output} reach {call.label} in a {trees.container(_container(exam))} of one, which becomes the shape "
+                f"{call.sample_weight_shape}: with row {found.row} of the weights at 0, sample {found.row} keeps a gradient of {shared.number(found.after)}.",
+                where=("sample_weight", found.output),
+                evidence={
+                    f"gradient of sample {found.row}": found.after,
+                    "weights shape": list(call.sample_weight_shape),
+                },
+                fixes=(_bare(exam),),
+            )
         elif not shared.raises(exam) and found is not None and found.after > 0 and _too_many_axes(call):
             yield RULE.finding(
                 "error",
@@ -95,6 +109,32 @@ def _too_many_axes(call: LossCall) -> bool:
     return call.builtin and len(weights) > max(1, len(call.output_shapes[0]) - 1)
 
 
+def _container(exam: Exam) -> Tree:
+    """What Keras makes the weights' container of: that of y, where the weights are one array."""
+    weights = exam.case.batch.sample_weight
+    return exam.case.batch.y if trees.is_leaf(weights) else weights
+
+
+def _stacked(exam: Exam, call: LossCall) -> bool:
+    """One output, whose weights are still in the container in which y was given: Keras unpacks the target, not the weights."""
+    return (
+        call.builtin
+        and trees.is_leaf(exam.case.model.outputs)
+        and isinstance(_container(exam), list | tuple)
+        and len(_container(exam)) == 1
+    )
+
+
+def _bare(exam: Exam) -> Fix:
+    """y and the weights as one array each."""
+    edits = tuple(
+        BatchEdit(f"{root} = {root}[0]")
+        for root in ("y", "sample_weight")
+        if isinstance(getattr(exam.case.batch, root), list | tuple)
+    )
+    return Fix("give one array for one output", "batch", "safe", "\n".join(e.code for e in edits), edits=edits)
+
+
 def _raises(exam: Exam, call: LossCall) -> Finding:
     output = str(call.outputs[0])
     return RULE.finding(
@@ -147,6 +187,13 @@ RULE = Rule(
     bad=(
         Example(
             "as many steps as samples", _MODEL.format(steps=8) + "sample_weight = np.linspace(0.0, 1.0, 8)\n", "error"
+        ),
+        Example(
+            "a list of one target, and a column of weights",
+            'i = keras.Input((4,))\nmodel = keras.Model(i, layers.Dense(1)(i))\nmodel.compile(loss="mse")\n'
+            "x, y = np.ones((8, 4)), [np.arange(8.0)[:, None]]\n"
+            "sample_weight = np.linspace(0.5, 1.0, 8)[:, None]\n",
+            "error",
         ),
         Example("five steps", _MODEL.format(steps=5) + "sample_weight = np.linspace(0.0, 1.0, 8)\n", "error"),
     ),

@@ -81,8 +81,12 @@ def _raises(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]],
 
 
 def _misfits(run: Run) -> int:
-    """How many targets have another shape than their output."""
-    return sum(c.target_shapes != c.output_shapes for c in run.calls)
+    """How many targets have another shape than their output; last axes of size 1, which Keras adds and takes away, do not count."""
+    return sum([*map(_bare, c.target_shapes)] != [*map(_bare, c.output_shapes)] for c in run.calls)
+
+
+def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return _bare(shape[:-1]) if len(shape) > 1 and shape[-1] == 1 else shape
 
 
 def _swapped(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]], fix: Fix) -> Finding:

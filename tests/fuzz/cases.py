@@ -29,20 +29,28 @@ def cases(draw: Any) -> Case:
     n = some(draw, 2, 3, 4, 4, 3, 2, 3, 1)
     outputs = draw_outputs(draw, n)
     flat = leaves(outputs)
-    slips = odds(draw, 33)
+    slips = odds(draw, 30)
     slip = some(draw, "loss", "y", "y", "y", "loss_weights", "sample_weight", "target", "target") if slips else ""
     losses = [draw_loss(draw, output, n) for output in flat]
     loss: Tree = losses[0] if one_for_all(flat, losses[0]) and odds(draw, 35) else None
     if loss is None:
         if len(flat) > 1 and odds(draw, 12):
             losses[draw(st.integers(0, len(flat) - 1))] = None
-        loss = arranged(draw, outputs, losses, slip == "loss", bare_ok=True, partial=True)
+        loss = arranged(draw, outputs, losses, form_of(draw, outputs, slip == "loss", True))
     chosen = [loss] * len(flat) if is_leaf(loss) else losses
     targets = [draw_target(draw, o, chosen[i], n, i, slip == "target") for i, o in enumerate(flat)]
     if len(flat) > 1 and odds(draw, 8) and flat[0].shape == flat[1].shape and flat[0].activation == flat[1].activation:
         targets[1] = targets[0]
-    y = arranged(draw, outputs, targets, slip == "y", partial=any(c is None for c in chosen))
-    return Case(n, outputs, loss, y, *draw_weights(draw, n, outputs, loss, slip))
+    form = form_of(draw, outputs, slip == "y", any(c is None for c in chosen))
+    y = arranged(draw, outputs, targets, form)
+    return Case(
+        n,
+        outputs,
+        loss,
+        y,
+        draw_weights(draw, outputs, loss, slip == "loss_weights"),
+        draw_sample_weights(draw, n, outputs, form, slip == "sample_weight"),
+    )
 
 
 def draw_outputs(draw: Any, n: int) -> Tree:
@@ -140,26 +148,26 @@ def _other(draw: Any, whole: tuple[int, ...], n: int) -> tuple[int, ...]:
     return tuple(draw(st.sampled_from(options)))
 
 
-def draw_weights(draw: Any, n: int, outputs: Tree, loss: Tree, slip: str) -> tuple[Tree, Tree]:
-    """loss_weights and sample_weight, each None in most cases."""
-    flat = leaves(outputs)
-    weights: Tree = None
-    if slip == "loss_weights" or odds(draw, 30):
-        numbers = [some(draw, 0.5, 2.0, 10.0, 3.0) for _ in flat]
-        partial = not is_leaf(loss)
-        if is_leaf(outputs) or odds(draw, 8) or (is_leaf(loss) and odds(draw, 50)):
-            weights = numbers[0]
-        else:
-            weights = arranged(draw, outputs, numbers, slip == "loss_weights", partial=partial)
-    given: Tree = None
-    if slip == "sample_weight" or odds(draw, 20):
-        arrays = [Weights(_weight_shape(draw, n, o, slip == "sample_weight"), 10 + i) for i, o in enumerate(flat)]
-        given = (
-            arrays[0]
-            if odds(draw, 50) or is_leaf(outputs)
-            else arranged(draw, outputs, arrays, slip == "sample_weight")
-        )
-    return weights, given
+def draw_weights(draw: Any, outputs: Tree, loss: Tree, slip: bool) -> Tree:
+    """loss_weights, None in most cases; one number for one loss."""
+    if not slip and not odds(draw, 30):
+        return None
+    numbers = [some(draw, 0.5, 2.0, 10.0, 3.0) for _ in leaves(outputs)]
+    if is_leaf(outputs) or odds(draw, 8) or (is_leaf(loss) and odds(draw, 80)):
+        return numbers[0]
+    return arranged(draw, outputs, numbers, form_of(draw, outputs, slip, not is_leaf(loss)))
+
+
+def draw_sample_weights(draw: Any, n: int, outputs: Tree, form: str, slip: bool) -> Tree:
+    """Sample weights, None in most cases, else one array or in the containers of y."""
+    if not slip and not odds(draw, 22):
+        return None
+    arrays = [Weights(_weight_shape(draw, n, o, slip), 10 + i) for i, o in enumerate(leaves(outputs))]
+    if odds(draw, 40):
+        return arrays[0]
+    if slip or odds(draw, 20):
+        form = form_of(draw, outputs, slip)
+    return arranged(draw, outputs, arrays, form)
 
 
 def _weight_shape(draw: Any, n: int, output: Output, slip: bool) -> tuple[int, ...]:
@@ -171,20 +179,18 @@ def _weight_shape(draw: Any, n: int, output: Output, slip: bool) -> tuple[int, .
     return tuple(draw(st.sampled_from(shapes)))
 
 
-def arranged(
-    draw: Any, outputs: Tree, flat: list[Any], slip: bool, bare_ok: bool = False, partial: bool = False
-) -> Tree:
-    """`flat` (in the order written) in containers that say which output each belongs to; with a slip, in others."""
-    same = packed(outputs, flat)
+def form_of(draw: Any, outputs: Tree, slip: bool, partial: bool = False) -> str:
+    """How an argument is arranged: as the outputs are, in another way that says the same, or with a slip."""
+    if slip:
+        return str(some(draw, *_SLIPS))
     if is_leaf(outputs):
-        form = some(draw, "same", "same", "wrapped", "named") if not slip else some(draw, *_SLIPS)
-    elif slip:
-        form = some(draw, *_SLIPS)
-    else:
-        form = some(
-            draw, *(["same"] * 6), "other", "other", *(["place"] * 4), "named", "flat", *(["partial"] * partial)
-        )
-    return _formed(draw, form, outputs, flat, same)
+        return str(some(draw, "same", "same", "wrapped", "named"))
+    return str(some(draw, *(["same"] * 7), "other", *(["place"] * 4), "named", "flat", *(["partial"] * partial)))
+
+
+def arranged(draw: Any, outputs: Tree, flat: list[Any], form: str) -> Tree:
+    """`flat` (in the order written) in containers that say which output each belongs to; with a slip, in others."""
+    return _formed(draw, form, outputs, flat, packed(outputs, flat))
 
 
 def _formed(draw: Any, form: str, outputs: Tree, flat: list[Any], same: Tree) -> Tree:

@@ -16,6 +16,23 @@ FOUND: dict[str, Case] = {
     "a sum over (N,)": Case(3, _FLAT, Loss("mse", "object", "sum"), _ROW),
     "sample weights on (N,)": Case(3, _FLAT, MSE, _ROW, None, Weights((3,), 1)),
     "(N,) as it is": Case(3, _FLAT, MSE, _ROW),
+    # LD532: y is a list for one output; the weights stay in a list, and become (1, N, 1).
+    "a column of weights and a list of one target": Case(3, Z, MSE, [ONE], None, Weights((3, 1), 1)),
+    "weights and a list of one target": Case(3, Z, MSE, [ONE], None, Weights((3,), 1)),
+    # LD703 must not fall over a target without rows.
+    "one axis under a loss for rows": Case(
+        2,
+        {"z": _FLAT, "m": Output("m", (2,), "softmax")},
+        [Loss("cubed", "scalar"), Loss("categorical_crossentropy")],
+        {"m": Target("rows", (2, 2), 1, 2), "z": Target("numbers", (2,), 2)},
+    ),
+    # LD504 tells of two losses of one output, which a list of one target lets Keras add up.
+    "two losses of one output": Case(3, Z, [MSE, MAE], [ONE]),
+    "two losses of one output, and one target": Case(3, Z, [MSE, MAE], ONE),
+    # LD203 took a swap for the order of the sorted names, as one target lacked its last axis.
+    "swapped, one target without its last axis": Case(
+        3, {"z": Z, "a": A}, {"z": None, "a": MSE}, [ONE, Target("numbers", (3,), 2)]
+    ),
     # LD511: a weight under a name that no output has.
     "a misspelt weight that lands elsewhere": Case(
         3, {"z": Z, "a": A}, {"z": MSE, "a": MSE}, {"z": ONE, "a": TWO}, {"a": 2.0, "Z": 5.0}

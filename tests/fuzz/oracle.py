@@ -90,6 +90,8 @@ def _weights(case: Case, chosen: list[Any], trained: list[int]) -> list[float]:
     given, count = case.loss_weights, len(chosen)
     if given is None:
         return [1.0] * count
+    if is_leaf(case.loss) and isinstance(given, list | tuple) and len(given) == 1:
+        given = given[0]  # one weight for one loss
     if is_leaf(given):
         return [float(given)] * count
     short = not isinstance(given, dict) and len(given) == len(trained) < count and all(is_leaf(w) for w in given)
@@ -238,9 +240,12 @@ STEP = 1e-5
 def declared(case: Case) -> Declared:
     """Value and gradient, by central differences in float64. Raises `NoMeaning` or `Ambiguous`."""
     meant = terms(case)
-    if any(term.loss.reduction is None for term in meant):
-        raise NoMeaning("an unreduced loss is no number that could be minimised")
     outputs = leaves(case.outputs)
+    unreduced = [term for term in meant if term.loss.reduction is None]
+    if any(outputs[term.output].shape for term in unreduced):
+        raise NoMeaning("an unreduced loss is no number that could be minimised")
+    if unreduced:
+        raise Ambiguous("an unreduced loss of an output without a last axis is their mean, or their sum")
     raw = [numbers.kernel(output)[: case.n].astype("float64") for output in outputs]
     value = objective(case, meant, raw)
     gradients = [np.zeros((numbers.FEATURES, part.shape[1])) for part in raw]
