@@ -155,9 +155,9 @@ def check(
     held = cut(_hold(batch), keep=outputs is not None)
     rows = rows_of(held, outputs)
     if model is not None:
-        from lossdoctor import _keras
+        from lossdoctor import _compiled
 
-        spec, saved = describe(model, _name(model), held.x, rows), _keras.compile_args(model)
+        spec, saved = describe(model, _name(model), held.x, rows), _compiled.compile_args(model)
     else:
         spec, saved = from_outputs(outputs, output_names), CompileArgs()
     given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}

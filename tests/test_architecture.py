@@ -20,6 +20,7 @@ PLACES = [
     {"paths", "nesting"},
     {"request"},
     {"_keras", "_graph", "_legacy", "_state", "quiet"},
+    {"_compiled"},
     {"nested"},
     {"installed"},
     {"environments"},

@@ -104,8 +104,6 @@ def _live(source: str) -> tuple[Any, CompileArgs, tuple[str, ...]]:
     """A model named as file.py:name, or what a callable of that name returns."""
     import keras
 
-    from lossdoctor import _keras
-
     found = references.load_reference(source)
     if not isinstance(found, keras.Model) and callable(found):
         found = references.call(found, source)
@@ -113,7 +111,9 @@ def _live(source: str) -> tuple[Any, CompileArgs, tuple[str, ...]]:
         raise CaseError(
             f"{source} is a {type(found).__name__}, not a Keras model; name a model or a function that returns one."
         )
-    return found, _keras.compile_args(found), ()
+    from lossdoctor import _compiled
+
+    return found, _compiled.compile_args(found), ()
 
 
 def _names(live: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

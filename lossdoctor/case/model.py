@@ -99,7 +99,7 @@ def saved_arguments(
 
     Raises `CaseError` where that is the loss, and the caller has no other (`need_loss`).
     """
-    from lossdoctor import _keras
+    from lossdoctor import _compiled
 
     saved = archive.config.get("compile_config") or {}
     if not isinstance(saved, dict):
@@ -125,10 +125,10 @@ def saved_arguments(
     return (
         CompileArgs(
             **values,
-            **_keras.saved_execution(saved, model),
+            **_compiled.saved_execution(saved, model),
             source="the model file" if saved else "nothing",
             compiled=bool(saved),
-            others=_keras.other_arguments(saved),
+            others=_compiled.other_arguments(saved),
         ),
         tuple(unknown),
     )

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from lossdoctor import _keras, trees
-from lossdoctor.exam import standin
+from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.setup import Setup
 from lossdoctor.facts import MetricCall
 from lossdoctor.types import Tree
@@ -62,12 +62,12 @@ def metric_calls(setup: Setup) -> tuple[MetricCall, ...]:
         except Exception:  # the run of the real metrics has the error
             return ()
         outputs = {
-            path: standin.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup)) if v is not None
+            path: tensors.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup)) if v is not None
         }
         targets = {path: v for path, v in trees.leaves("y", setup.y) if isinstance(v, np.ndarray)}
         known = _Known(outputs), _Known(targets)
         # JAX also builds the metrics symbolically.
-        return tuple(_call(found, *known) for found in seen if standin.to_numpy(found.y_pred) is not None)
+        return tuple(_call(found, *known) for found in seen if tensors.to_numpy(found.y_pred) is not None)
 
 
 def _watch(root: str, metrics: Tree, seen: list[_Seen]) -> Tree:
@@ -78,12 +78,12 @@ def _watch(root: str, metrics: Tree, seen: list[_Seen]) -> Tree:
 
 
 def _call(found: _Seen, outputs: _Known, targets: _Known) -> MetricCall:
-    y_true, y_pred = standin.to_numpy(found.y_true), standin.to_numpy(found.y_pred)
+    y_true, y_pred = tensors.to_numpy(found.y_true), tensors.to_numpy(found.y_pred)
     metric, value = None, None
     try:
         metric = _keras.resolve_metric(_keras.metric_copy(found.identifier), found.y_true, found.y_pred)
         metric.update_state(y_true, y_pred, found.sample_weight)
-        value = standin.scalar(metric.result())
+        value = tensors.scalar(metric.result())
     except Exception:  # what it raises in `fit` is in the compiled run
         value = None
     function = getattr(metric, "_fn", None)

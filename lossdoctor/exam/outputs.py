@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor import _keras, trees
-from lossdoctor.exam import standin
+from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.setup import SEED, Setup
 from lossdoctor.facts import Activation, LossCall, Readings, Run
 from lossdoctor.types import Tail
@@ -143,9 +143,9 @@ def _reading(setup: Setup, call: LossCall, inner: Any, target: Any, tensor: Any,
         given = _keras.to_tensor(predictions)
         if mask is not None:
             _keras.set_mask(given, _keras.to_tensor(mask))
-        return standin.scalar(_keras.with_arguments(inner, from_logits=from_logits)(target, given))
+        return tensors.scalar(_keras.with_arguments(inner, from_logits=from_logits)(target, given))
 
-    trained = standin.scalar(inner(target, tensor))
+    trained = tensors.scalar(inner(target, tensor))
     probabilities, logits = value(False, plain), value(True, plain)
     if trained is None or probabilities is None or logits is None:
         return None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor import _keras, trees
-from lossdoctor.exam import standin
+from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.outputs import reduced
 from lossdoctor.exam.setup import SEED, Setup, start, take
 from lossdoctor.exam.stepper import Step, Stepper
@@ -314,7 +314,7 @@ def _scalar(setup: Setup, run: Run) -> tuple[int, ...]:
             value = loss.call(_keras.to_tensor(target.astype(output.dtype)), _keras.to_tensor(output))
         except Exception:  # only `Loss.__call__` can call it
             continue
-        if np.ndim(standin.to_numpy(value)) == 0:
+        if np.ndim(tensors.to_numpy(value)) == 0:
             found.append(call.number)
     return tuple(found)
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from lossdoctor import trees
-from lossdoctor.exam import standin
+from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.errors import describe_error
 from lossdoctor.exam.probes import aligned
 from lossdoctor.exam.setup import Setup, take
@@ -73,5 +73,5 @@ def _together(setup: Setup, rows: int, strategy: Any) -> tuple[float | None, dic
     numbers = np.arange(rows, dtype="float32")[:, None]
     history = model.fit(numbers, setup.y, batch_size=rows, shuffle=False, verbose=0, **weights).history
     paths = trees.paths("y_pred", setup.outputs)
-    gradients = [np.asarray(standin.to_numpy(v), dtype="float64") for v in model.trainable_variables[: len(paths)]]
+    gradients = [np.asarray(tensors.to_numpy(v), dtype="float64") for v in model.trainable_variables[: len(paths)]]
     return history["loss"][0], dict(zip(paths, gradients, strict=True))

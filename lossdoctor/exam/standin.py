@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from lossdoctor import _keras, trees
+from lossdoctor.exam import tensors
 from lossdoctor.exam.errors import describe_error, user_line
 from lossdoctor.exam.setup import Setup
 from lossdoctor.facts import Gradient, LossCall, Run
@@ -280,7 +281,7 @@ def train(model: Any, setup: Setup, method: str) -> float | None:
         value = history.history.get("loss", [None])[0]
     else:
         value = model.train_on_batch(**data, return_dict=True).get("loss")
-    return scalar(value)
+    return tensors.scalar(value)
 
 
 def trainer_data(setup: Setup) -> dict[str, Any]:
@@ -292,7 +293,7 @@ def trainer_data(setup: Setup) -> dict[str, Any]:
 
 def fill_values(model: Any, setup: Setup, log: Log) -> None:
     """Losses traced inside a gradient (JAX) have no values; one eager test step fills them in."""
-    if all(to_numpy(call.value) is not None for call in log.calls):
+    if all(tensors.to_numpy(call.value) is not None for call in log.calls):
         return
     # Should it raise, the train step still ran: the facts that need values stay unknown.
     with contextlib.suppress(Exception):
@@ -319,7 +320,7 @@ def _weights(setup: Setup, count: int) -> list[float]:
         warnings.simplefilter("ignore")
         train(model, setup, "train_on_batch")
     gradients = model.optimizer.gradients[-count:]
-    return [0.0 if g is None else float(to_numpy(g)) for g in gradients]
+    return [0.0 if g is None else float(tensors.to_numpy(g)) for g in gradients]
 
 
 def weighed(setup: Setup, run: Run) -> Run:
@@ -347,7 +348,7 @@ def _stage(log: Log) -> str:
 
 def _fact(number: int, call: _Call, log: Log, known: dict[str, tuple[int, ...]]) -> LossCall:
     inner = call.inner
-    value = to_numpy(call.value)
+    value = tensors.to_numpy(call.value)
     outputs = tuple(log.paths.get(id(t)) for t in call.y_pred)
     targets = tuple(log.paths.get(id(t)) for t in call.y_true)
     return LossCall(
@@ -360,14 +361,14 @@ def _fact(number: int, call: _Call, log: Log, known: dict[str, tuple[int, ...]])
         wrapped=getattr(inner, "fn", None) is not None,
         outputs=outputs,
         targets=targets,
-        output_shapes=tuple(known.get(p or "", _shape(t)) for p, t in zip(outputs, call.y_pred, strict=True)),
-        target_shapes=tuple(known.get(p or "", _shape(t)) for p, t in zip(targets, call.y_true, strict=True)),
-        output_dtypes=tuple(_dtype(t) for t in call.y_pred),
-        target_dtypes=tuple(_dtype(t) for t in call.y_true),
+        output_shapes=tuple(known.get(p or "", tensors.shape(t)) for p, t in zip(outputs, call.y_pred, strict=True)),
+        target_shapes=tuple(known.get(p or "", tensors.shape(t)) for p, t in zip(targets, call.y_true, strict=True)),
+        output_dtypes=tuple(tensors.dtype(t) for t in call.y_pred),
+        target_dtypes=tuple(tensors.dtype(t) for t in call.y_true),
         subtree=call.subtree,
-        sample_weight_shape=None if call.sample_weight is None else _stacked(call.sample_weight),
-        value=scalar(value),
-        value_shape=None if call.value is None else _shape(call.value),
+        sample_weight_shape=None if call.sample_weight is None else tensors.stacked_shape(call.sample_weight),
+        value=tensors.scalar(value),
+        value_shape=None if call.value is None else tensors.shape(call.value),
     )
 
 
@@ -394,7 +395,7 @@ def _gradients(model: Any, setup: Setup) -> tuple[Gradient, ...]:
 
 def gradient_at(path: str, start: np.ndarray, gradient: Any) -> Gradient:
     rows = start.shape[0] if start.ndim else 1
-    array = to_numpy(gradient)
+    array = tensors.to_numpy(gradient)
     if array is None:
         return Gradient(path, 0.0, True, 0, rows, 0, connected=False)
     flat = np.asarray(array, dtype="float64").reshape(rows, -1) if array.size else np.zeros((rows, 1))
@@ -410,41 +411,6 @@ def gradient_at(path: str, start: np.ndarray, gradient: Any) -> Gradient:
     )
 
 
-def scalar(value: Any) -> float | None:
-    """A Python float of a 0-d value, else None (NaN and infinity are kept)."""
-    array = to_numpy(value)
-    return float(array) if array is not None and array.ndim == 0 and array.dtype.kind in "biuf" else None
-
-
-def to_numpy(value: Any) -> Any:
-    """A NumPy array of a concrete value, else None."""
-    if value is None:
-        return None
-    if isinstance(value, int | float | np.ndarray | np.generic):
-        return np.asarray(value)
-    try:
-        return np.asarray(keras.ops.convert_to_numpy(value))
-    except Exception:  # a traced value has none
-        return None
-
-
-def _shape(tensor: Any) -> tuple[int, ...]:
-    shape = getattr(tensor, "shape", None)
-    return () if shape is None else tuple(-1 if d is None else int(d) for d in shape)
-
-
-def _stacked(weights: Any) -> tuple[int, ...]:
-    """The shape of the weights; of a list or tuple of arrays, which a loss makes one tensor of, with a first axis for them."""
-    if not isinstance(weights, list | tuple):
-        return _shape(weights)
-    return (len(weights), *_shape(weights[0])) if weights else (0,)
-
-
-def _dtype(tensor: Any) -> str:
-    dtype = getattr(tensor, "dtype", type(tensor).__name__)
-    return str(getattr(dtype, "name", dtype))
-
-
 def predictions(setup: Setup) -> Tree:
     """The stand-in's outputs as tensors, in its containers."""
     return StandIn(setup, Log()).call(None)
@@ -458,4 +424,4 @@ def direct(loss: Any, y: Tree, y_pred: Tree) -> Outcome:
             value = loss(y, y_pred)
         except (Exception, SystemExit) as error:  # the observation
             return Outcome("raises", error=describe_error(error))
-    return Outcome("ok", loss=scalar(value))
+    return Outcome("ok", loss=tensors.scalar(value))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor import trees
-from lossdoctor.exam import standin
+from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.setup import Setup
 from lossdoctor.types import Tree
 
@@ -58,9 +58,9 @@ class Stepper:
                 for i, (path, start) in enumerate(zip(self._paths, setup.starts, strict=True))
             }
             standin.fill_values(self._model, setup, self._log)
-        return Step(loss, tuple(standin.scalar(call.value) for call in self._log.calls), gradients)
+        return Step(loss, tuple(tensors.scalar(call.value) for call in self._log.calls), gradients)
 
 
 def _array(gradient: Any, start: np.ndarray) -> np.ndarray:
-    array = standin.to_numpy(gradient)
+    array = tensors.to_numpy(gradient)
     return np.zeros(start.shape) if array is None else np.asarray(array, dtype="float64")

@@ -89,7 +89,7 @@ def _one(y_pred: Tree, y: Tree, loss: Any, weight: Any, sample_weight: Any) -> f
     if sample_weight is not None and not trees.is_leaf(sample_weight):
         raise Undeclared
     function = _keras.resolve_loss(loss, trees.values(tensors)[0], trees.values(y_pred)[0])
-    value = standin.scalar(function(tensors, y_pred, sample_weight=sample_weight))
+    value = tensors.scalar(function(tensors, y_pred, sample_weight=sample_weight))
     if value is None:
         raise Undeclared
     return float(value) * (1.0 if weight is None else float(weight))

@@ -10,7 +10,7 @@ import pytest
 from keras import layers, ops
 
 import lossdoctor
-from lossdoctor import releases
+from lossdoctor import _compiled, releases
 from lossdoctor.exam.observe import examine
 from lossdoctor.facts import Exam
 from lossdoctor.types import Case, CompileArgs
@@ -20,14 +20,13 @@ RANDOM = np.random.default_rng(2)
 
 
 def exam(model: Any, x: Any, y: Any, sample_weight: Any = None, forward: bool = False) -> Exam:
-    from lossdoctor import _keras
     from lossdoctor.case.batch import hold_batch
     from lossdoctor.case.model import describe
     from lossdoctor.installed import environment
 
     batch = hold_batch((x, y) if sample_weight is None else (x, y, sample_weight), "the test")
     rows = len(x)
-    arguments: CompileArgs = _keras.compile_args(model)
+    arguments: CompileArgs = _compiled.compile_args(model)
     spec = describe(model, "model", batch.x, rows)
     return examine(Case(spec, batch, arguments, environment(), rows, model if forward else None))
 

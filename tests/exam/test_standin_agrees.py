@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from keras import layers, losses, ops
 
-from lossdoctor import _keras, trees
+from lossdoctor import _compiled, _keras, trees
 from lossdoctor.case.batch import hold_batch
 from lossdoctor.case.model import describe
 from lossdoctor.exam import standin
@@ -501,7 +501,7 @@ def case_of(found: Kind) -> Case:
     batch = (found.x, found.y) if found.sample_weight is None else (found.x, found.y, found.sample_weight)
     held = hold_batch(batch, "the test")
     spec = describe(found.model, "model", held.x, N)
-    return Case(spec, held, _keras.compile_args(found.model), environment(), N)
+    return Case(spec, held, _compiled.compile_args(found.model), environment(), N)
 
 
 def fed(found: Kind) -> Setup:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 import lossdoctor
-from lossdoctor import _keras
+from lossdoctor import _compiled
 from lossdoctor.doctor import plan_repairs
 from lossdoctor.fixes.apply import compile_value
 from lossdoctor.types import ActivationEdit, At, BatchEdit, CompileEdit, Fix, Made, OutputsEdit
@@ -49,7 +49,7 @@ def _judged(case: Case, fix: Fix) -> str:
     """What is wrong with the repaired case; "" for nothing."""
     made = real.make(case)
     compiled = {"loss": mapped(real.loss, case.loss), "loss_weights": case.loss_weights}
-    arguments = _keras.compile_args(made.model)
+    arguments = _compiled.compile_args(made.model)
     told: Any = case
     model, x, y, weights = made.model, made.x, made.y, made.sample_weight
     for edit in fix.edits:
