@@ -47,6 +47,16 @@ def check(exam: Exam) -> Iterator[Finding]:
                     evidence={**evidence, "error": shared.error(exam)},
                     fixes=_fixes(exam, call),
                 )
+        elif call.wrapped and _loses_steps(call) and not shared.raises(exam):
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"{where[0]} has shape {target} and {where[1]} {output}: Keras squeezes the output, so that {call.label} takes the mean over "
+                f"the {output[-2]} steps, and reduction='sum' adds up {output[0]} numbers, not {output[0]} times {output[-2]}.",
+                where=where,
+                evidence={**evidence, "reduction": str(call.reduction)},
+                fixes=_fixes(exam, call),
+            )
         elif call.wrapped and not (call.broadcast and call.broadcast.observed) and _squeezed(target, output):
             yield RULE.finding(
                 "info",
@@ -56,6 +66,13 @@ def check(exam: Exam) -> Iterator[Finding]:
                 evidence=evidence,
                 fixes=_fixes(exam, call),
             )
+
+
+def _loses_steps(call: LossCall) -> bool:
+    """A sum of Keras's own over an output `(..., T, 1)` whose target has no last axis: squeezed, T is the axis of the mean."""
+    target, output = call.target_shapes[0], call.output_shapes[0]
+    summed = call.builtin and call.reduction == "sum" and len(output) > 2
+    return summed and (*target, 1) == output and output[-2] > 1
 
 
 def _squeezed(target: tuple[int, ...], output: tuple[int, ...]) -> bool:
