@@ -12,7 +12,8 @@ Give the target the rank of the output: `y[:, None]`, `y[..., None]`, or `np.squ
 ## Measured
 Keras 3.15.1, TensorFlow: built-in losses and functions squeeze `(N,)` against `(N, 1)` (`losses/loss.py:
 squeeze_or_expand_to_same_rank`); a `Loss` subclass is not squeezed. Categorical cross-entropy on `(N,)` labels raises
-"must have the same rank". A masked `(N, T, 1)` output with `(N, T)` targets raises.
+"must have the same rank". On `(N, T, 1)` outputs with `(N, T)` targets the mean runs over T: the default reduction gives the same number,
+`reduction="sum"` one T times smaller, without a word. A masked `(N, T, 1)` output with `(N, T)` targets raises.
 """
 
 from __future__ import annotations
@@ -112,6 +113,13 @@ RULE = Rule(
             "one number a sample for three outputs",
             _MODEL.replace("{units}", '3, activation="softmax"')
             + 'model.compile(loss="categorical_crossentropy")\ny = np.linspace(0.0, 0.9, 8)\n',
+            "error",
+        ),
+        Example(
+            "a sum over squeezed steps",
+            "i = keras.Input((5, 4))\nmodel = keras.Model(i, layers.Dense(1)(i))\n"
+            'model.compile(loss=keras.losses.MeanSquaredError(reduction="sum"))\n'
+            "x, y = np.ones((8, 5, 4)), np.arange(40.0).reshape(8, 5)\n",
             "error",
         ),
         Example(
