@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -263,11 +264,12 @@ def _zeroed(setup: Setup, stepper: Stepper, first: Step) -> tuple[Zeroed, ...]:
     if setup.sample_weight is None or rows < 2:
         return ()
     found: dict[str, Zeroed] = {}
+    shapes = {path: tuple(spec.shape) for path, spec in trees.leaves("y_pred", setup.outputs)}
     # A row whose weight is not 0 already, for every output.
     for row in _weighted_rows(setup.sample_weight, rows)[:2]:
         step = _try(stepper, sample_weight=trees.map_leaves(partial(_without, row=row), setup.sample_weight))
         for output in first.gradients if step is not None else ():
-            zeroed = _zero(output, row, first, step)
+            zeroed = _zero(output, row, first, step, shapes[output])
             if zeroed.before > 0 and output not in found:
                 found[output] = zeroed
     return tuple(found.values())
@@ -290,8 +292,10 @@ def _without(weight: Any, row: int) -> Any:
     return made
 
 
-def _zero(output: str, row: int, first: Step, step: Any) -> Zeroed:
+def _zero(output: str, row: int, first: Step, step: Any, shape: tuple[int, ...]) -> Zeroed:
     before, after = first.gradients[output], step.gradients[output]
+    if before.shape != shape and before.size == math.prod(shape):  # in front of a reshape
+        before, after = before.reshape(shape), after.reshape(shape)
     columns: tuple[float | None, float | None] = (None, None)
     if before.ndim >= 2 and before.shape[1] == before.shape[0]:
         columns = (float(np.linalg.norm(before[:, row])), float(np.linalg.norm(after[:, row])))

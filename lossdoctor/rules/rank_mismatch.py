@@ -12,7 +12,8 @@ Give the target the rank of the output: `y[:, None]`, `y[..., None]`, or `np.squ
 ## Measured
 Keras 3.15.1, TensorFlow: built-in losses and functions squeeze `(N,)` against `(N, 1)` (`losses/loss.py:
 squeeze_or_expand_to_same_rank`); a `Loss` subclass is not squeezed. Categorical cross-entropy on `(N,)` labels raises
-"must have the same rank". A masked `(N, T, 1)` output with `(N, T)` targets raises.
+"must have the same rank". On `(N, T, 1)` outputs with `(N, T)` targets the mean runs over T: the default reduction gives the same number,
+`reduction="sum"` one T times smaller, without a word. A masked `(N, T, 1)` output with `(N, T)` targets raises.
 """
 
 from __future__ import annotations
@@ -47,6 +48,16 @@ def check(exam: Exam) -> Iterator[Finding]:
                     evidence={**evidence, "error": shared.error(exam)},
                     fixes=_fixes(exam, call),
                 )
+        elif call.wrapped and _loses_steps(call) and not shared.raises(exam):
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"{where[0]} has shape {target} and {where[1]} {output}: Keras squeezes the output, so that {call.label} takes the mean over "
+                f"the {output[-2]} steps, and reduction='sum' adds up {output[0]} numbers, not {output[0]} times {output[-2]}.",
+                where=where,
+                evidence={**evidence, "reduction": str(call.reduction)},
+                fixes=_fixes(exam, call),
+            )
         elif call.wrapped and not (call.broadcast and call.broadcast.observed) and _squeezed(target, output):
             yield RULE.finding(
                 "info",
@@ -56,6 +67,13 @@ def check(exam: Exam) -> Iterator[Finding]:
                 evidence=evidence,
                 fixes=_fixes(exam, call),
             )
+
+
+def _loses_steps(call: LossCall) -> bool:
+    """A sum of Keras's own over an output `(..., T, 1)` whose target has no last axis: squeezed, T is the axis of the mean."""
+    target, output = call.target_shapes[0], call.output_shapes[0]
+    summed = call.builtin and call.reduction == "sum" and len(output) > 2
+    return summed and (*target, 1) == output and output[-2] > 1
 
 
 def _squeezed(target: tuple[int, ...], output: tuple[int, ...]) -> bool:
@@ -95,6 +113,13 @@ RULE = Rule(
             "one number a sample for three outputs",
             _MODEL.replace("{units}", '3, activation="softmax"')
             + 'model.compile(loss="categorical_crossentropy")\ny = np.linspace(0.0, 0.9, 8)\n',
+            "error",
+        ),
+        Example(
+            "a sum over squeezed steps",
+            "i = keras.Input((5, 4))\nmodel = keras.Model(i, layers.Dense(1)(i))\n"
+            'model.compile(loss=keras.losses.MeanSquaredError(reduction="sum"))\n'
+            "x, y = np.ones((8, 5, 4)), np.arange(40.0).reshape(8, 5)\n",
             "error",
         ),
         Example(

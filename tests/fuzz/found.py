@@ -33,6 +33,20 @@ FOUND: dict[str, Case] = {
     "swapped, one target without its last axis": Case(
         3, {"z": Z, "a": A}, {"z": None, "a": MSE}, [ONE, Target("numbers", (3,), 2)]
     ),
+    # LD301: an output (N, T, 1) is squeezed for a target (N, T), and T becomes the axis of the mean.
+    "a sum over squeezed steps": Case(
+        3, Output("z", (2, 1)), Loss("huber", "object", "sum"), Target("numbers", (3, 2), 1)
+    ),
+    "a mean over squeezed steps": Case(3, Output("z", (2, 1)), Loss("huber"), Target("numbers", (3, 2), 1)),
+    # LD532 did not see which steps the weights ran along, behind a reshape.
+    "weights along the steps, behind a reshape": Case(
+        2,
+        {"m": Output("m", (2, 2), "softmax")},
+        {"m": Loss("crossentropy")},
+        {"m": Target("classes", (2, 2), 0, 2, "int64")},
+        None,
+        {"m": Weights((2,), 10)},
+    ),
     # LD511: a weight under a name that no output has.
     "a misspelt weight that lands elsewhere": Case(
         3, {"z": Z, "a": A}, {"z": MSE, "a": MSE}, {"z": ONE, "a": TWO}, {"a": 2.0, "Z": 5.0}
