@@ -1,4 +1,4 @@
-"""The weights of a `.keras` file looked at before Keras loads them (`--forward`): nothing outside the file, nothing out of all proportion."""
+"""The weights of a model file looked at before Keras loads them (`--forward`): nothing outside the file, nothing out of all proportion."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ _MOST_RATIO = 1000
 def require_sound(path: str) -> None:
     """Raise `CaseError` where a member's name leads out of the archive, or the weights refer to other files or to sizes
     that are not there."""
+    import h5py
+
     try:
+        if h5py.is_hdf5(path):  # a legacy file is all one
+            _require_weights(path, path)
+            return
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 _require_member(info, path)
             if _WEIGHTS in archive.namelist():
-                _require_weights(archive, path)
+                with _opened(archive) as stream:
+                    _require_weights(stream, path)
     except CaseError:
         raise
     except Exception as error:  # whatever a damaged archive, or HDF5 in it, provokes
@@ -39,10 +45,11 @@ def _require_member(info: zipfile.ZipInfo, path: str) -> None:
         raise CaseError(f"{path}: {name[:100]!r} unpacks to {info.file_size} bytes; nothing was loaded.")
 
 
-def _require_weights(archive: zipfile.ZipFile, path: str) -> None:
+def _require_weights(source: Any, path: str) -> None:
+    """`source` is a path, or an open file to seek in."""
     import h5py
 
-    with _opened(archive) as stream, h5py.File(stream, "r") as file:
+    with h5py.File(source, "r") as file:
         seen: set[int] = set()
         stack: list[tuple[str, Any]] = [("", file)]
         while stack:

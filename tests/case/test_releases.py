@@ -60,7 +60,7 @@ def test_the_weightless_model_of_every_release_is_the_loaded_one(name: str) -> N
     weightless, whole = rebuild(archive, {}, False), keras.saving.load_model(RELEASES / name, compile=False)
     assert _specs(weightless.inputs) == _specs(whole.inputs) and _specs(weightless.outputs) == _specs(whole.outputs)
     assert weightless.count_params() == whole.count_params()
-    saved, unknown = saved_arguments(archive, {}, False, need_loss=True)
+    saved, unknown = saved_arguments(archive, weightless, {}, False, need_loss=True)
     assert unknown == ()
     if name.startswith("functional"):
         assert type(saved.loss["box"]) is keras.losses.Huber

@@ -278,7 +278,7 @@ def config(seed: int) -> None:
         return
     read = ModelArchive("m.keras", made)
     live = model.rebuild(read, {}, False)
-    model.saved_arguments(read, {}, False, need_loss=True)
+    model.saved_arguments(read, live, {}, False, need_loss=True)
     model.moved_layers(read, live)
     spec = model.describe_open(live, "m.keras")
     assert spec.outputs is not None
