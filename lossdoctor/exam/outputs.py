@@ -111,16 +111,16 @@ def readings(setup: Setup, run: Run) -> dict[int, Readings]:
     places = {path: i for i, path in enumerate(trees.paths("y_pred", setup.outputs))}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tensors: dict[str, Any] = {}
+        predicted: dict[str, Any] = {}
         for call in calls:
             target = targets.get(str(call.targets[0]))
             inner = None if target is None else _keras.resolve_loss(losses.get(call.loss_path), target, target)
             if inner is None or not has_logits(inner):
                 continue
-            tensors = tensors or dict(trees.leaves("y_pred", standin.predictions(setup)))
+            predicted = predicted or dict(trees.leaves("y_pred", standin.predictions(setup)))
             try:
                 path = str(call.outputs[0])
-                reading = _reading(setup, call, inner, target, tensors[path], places[path])
+                reading = _reading(setup, call, inner, target, predicted[path], places[path])
             except Exception:  # shapes that only the train step puts right
                 continue
             if reading is not None:

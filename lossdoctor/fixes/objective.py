@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from lossdoctor import _keras, trees
-from lossdoctor.exam import standin
+from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.setup import Setup, make_setup
 from lossdoctor.types import Case, Tree
 
@@ -85,11 +85,11 @@ def _one(y_pred: Tree, y: Tree, loss: Any, weight: Any, sample_weight: Any) -> f
     flat = trees.values(y)
     if any(leaf is None for leaf in flat) or not flat:
         raise Undeclared
-    tensors = trees.map_leaves(_keras.to_tensor, y)
+    targets = trees.map_leaves(_keras.to_tensor, y)
     if sample_weight is not None and not trees.is_leaf(sample_weight):
         raise Undeclared
-    function = _keras.resolve_loss(loss, trees.values(tensors)[0], trees.values(y_pred)[0])
-    value = tensors.scalar(function(tensors, y_pred, sample_weight=sample_weight))
+    function = _keras.resolve_loss(loss, trees.values(targets)[0], trees.values(y_pred)[0])
+    value = tensors.scalar(function(targets, y_pred, sample_weight=sample_weight))
     if value is None:
         raise Undeclared
     return float(value) * (1.0 if weight is None else float(weight))
