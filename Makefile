@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 # What is also run on the JAX backend: all that asks Keras.
 ON_JAX := tests/exam tests/explain tests/fuzz tests/hosts/test_preflight.py tests/rules tests/test_broken.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
 
+# What asks Keras so often that one backend has to do; `make test-all` asks both.
+ON_ONE := tests/test_legitimate_families.py
+
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
@@ -15,12 +18,13 @@ demo: $(STAMP)
 	@$(BIN)/lossdoctor demo
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadgroup $(ON_JAX)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ON_ONE:%=--ignore=%)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadgroup $(ON_JAX) $(ON_ONE)
 
 # All of it, with what takes minutes.
 test-all: test
 	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 $(ON_ONE)
 
 # `lossdoctor matrix` end to end: downloads two Keras releases and JAX.
 test-environments: $(STAMP)
