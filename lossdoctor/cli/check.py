@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossdoctor.cli import completion
 from lossdoctor.cli.boundary import FOUND, UNREADABLE, Stop, boundary
 from lossdoctor.cli.gate import make_gate
 from lossdoctor.cli.many import examine_all, exit_code, write_all
-from lossdoctor.cli.options import Forward, Loss, LossWeights, Metrics, Objects, Unsafe
+from lossdoctor.cli.options import Config, Forward, Ignore, Loss, LossWeights, Metrics, NoCache, Objects, Select, Unsafe
 from lossdoctor.cli.output import keep_inputs, order_typed, plan, write
 from lossdoctor.report.formats import Format
 
@@ -60,19 +59,12 @@ def check(
             "goes to stdout."
         ),
     ] = None,
-    select: Annotated[
-        list[str] | None,
-        typer.Option(help="Run only these rules: codes or prefixes, with commas.", autocompletion=completion.codes),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(help="Leave these rules out.", autocompletion=completion.codes)
-    ] = None,
+    select: Select = None,
+    ignore: Ignore = None,
     fail_on: Annotated[
         FailOn | None, typer.Option(help="The least severity that makes the exit code 1; error without settings.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="A settings file in place of lossdoctor.toml or pyproject.toml.")
-    ] = None,
+    config: Config = None,
     case: Annotated[
         list[str] | None, typer.Option(help="Without MODEL: only this case of the settings. Repeatable.")
     ] = None,
@@ -83,9 +75,7 @@ def check(
     write_baseline: Annotated[
         Path | None, typer.Option(help="Write the present findings to this file; they then do not fail the check.")
     ] = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Examine anew, and keep nothing for the next time.")
-    ] = False,
+    no_cache: NoCache = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the report and exit.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only the findings.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="All evidence.")] = False,

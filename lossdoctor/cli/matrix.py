@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossdoctor.cli import completion
 from lossdoctor.cli.boundary import BUG, FOUND, OK, UNREADABLE, Stop, boundary
 from lossdoctor.cli.check import FailOn
 from lossdoctor.cli.gate import make_gate
 from lossdoctor.cli.options import (
     BatchArgument,
+    Config,
     Forward,
+    Ignore,
     Loss,
     LossWeights,
     Metrics,
     ModelArgument,
+    NoCache,
     Objects,
+    Select,
     Unsafe,
 )
 from lossdoctor.cli.output import order_typed, plan
@@ -80,26 +83,17 @@ def matrix(
     output: Annotated[
         list[Path] | None, typer.Option(help="Write the result to this file, in the --format before it. Repeatable.")
     ] = None,
-    select: Annotated[
-        list[str] | None,
-        typer.Option(help="Run only these rules: codes or prefixes, with commas.", autocompletion=completion.codes),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(help="Leave these rules out.", autocompletion=completion.codes)
-    ] = None,
+    select: Select = None,
+    ignore: Ignore = None,
     fail_on: Annotated[
         FailOn | None,
         typer.Option(help="The least severity that makes the exit code 1; never: not even where releases part."),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="A settings file in place of lossdoctor.toml or pyproject.toml.")
-    ] = None,
+    config: Config = None,
     baseline: Annotated[
         Path | None, typer.Option(help="A file of known findings, which are left out of the comparison.")
     ] = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Examine anew, and keep nothing for the next time.")
-    ] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Examine the same case under several Keras releases, and say where they part: the gate for a Keras upgrade.
 

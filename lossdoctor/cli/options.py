@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from lossdoctor.cli import completion
 
 ModelArgument = Annotated[
     str | None,
@@ -27,6 +30,13 @@ Forward = Annotated[
     bool,
     typer.Option("--forward", help="Also load the weights and run the model on the batch, for its real predictions."),
 ]
+Select = Annotated[
+    list[str] | None,
+    typer.Option(help="Run only these rules: codes or prefixes, with commas.", autocompletion=completion.codes),
+]
+Ignore = Annotated[list[str] | None, typer.Option(help="Leave these rules out.", autocompletion=completion.codes)]
+Config = Annotated[Path | None, typer.Option(help="A settings file in place of lossdoctor.toml or pyproject.toml.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Examine anew, and keep nothing for the next time.")]
 
 
 def given(
