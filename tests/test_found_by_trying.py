@@ -260,7 +260,9 @@ def test_a_softmax_over_the_steps() -> None:
 
 
 def test_a_weight_an_entry_is_not_what_keras_takes() -> None:
-    x, y, w = normal(N, 4), normal(N, N), RANDOM.uniform(0, 1, size=(N, N))
+    draw = np.random.default_rng(5)
+    x, y, w = draw.normal(size=(N, 4)), draw.normal(size=(N, N)), draw.uniform(0, 1, size=(N, N))
+    keras.utils.set_random_seed(3)
     model = made(dense(N), "mse")
     errors = np.square(y - model.predict(x, verbose=0))
     report = lossdoctor.check(model, (x, y, w), repairs=False)
