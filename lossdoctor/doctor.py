@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossdoctor import stored as stored  # importing it makes reports picklable
 from lossdoctor import trees
+from lossdoctor.case.npz import kept_open
 from lossdoctor.facts import Exam, Run, Share
 from lossdoctor.types import (
     SEVERITIES,
@@ -37,6 +38,7 @@ def examine(model: str, batch: str | None, **options: Any) -> ReportData:
     return examine_with_exam(model, batch, **options)[0]
 
 
+@kept_open()
 def examine_with_exam(
     model: str,
     batch: str | None,
@@ -68,6 +70,7 @@ def outline(model: str, **given: Any) -> ReportData:
     return make_report(exam, (), Checks((), notes=exam.case.model.notes))
 
 
+@kept_open()
 def diagnose_with_exam(
     case: Case,
     *,

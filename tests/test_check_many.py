@@ -190,6 +190,6 @@ def test_kept_answers_are_used(tmp_path: Path) -> None:
     case = (tmp_path / "m.keras", tmp_path / "b.npz")
     first = told(lossdoctor.check_many([case]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lossdoctor.doctor.examine", lambda *_, **__: 1 / 0)
+        patch.setattr("lossdoctor.doctor.examine_with_exam", lambda *_, **__: 1 / 0)
         assert told(lossdoctor.check_many([case])) == first
         assert lossdoctor.check_many([case], cache=False)[0].bug

@@ -21,8 +21,6 @@ _ROOTS = ("x", "y", "sample_weight")
 _TREE = "__tree__"
 _MOST_TEXT = 64 << 20
 _MOST_DEPTH = 64
-# Arrays in each of x, y and sample_weight; a model has no more inputs and outputs.
-_MOST_LEAVES = 20_000
 
 
 def load_batch_argument(argument: str, input_names: Sequence[str] = (), output_names: Sequence[str] = ()) -> Batch:
@@ -63,8 +61,8 @@ def _counted(batch: Batch) -> Batch:
     for root in _ROOTS:
         tree = getattr(batch, root)
         count = 0 if tree is None else len(trees.values(tree))
-        if count > _MOST_LEAVES:
-            raise CaseError(f"{batch.source}: {root} has {count} arrays; a check takes up to {_MOST_LEAVES}.")
+        if count > npz.MOST_LEAVES:
+            raise CaseError(f"{batch.source}: {root} has {count} arrays; a check takes up to {npz.MOST_LEAVES}.")
     return batch
 
 

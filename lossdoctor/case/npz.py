@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,14 +20,45 @@ from lossdoctor.types import CaseError
 
 # A .npy header of an array without fields takes under 200 bytes; this leaves room for structured dtypes.
 _MOST_HEADER = 64 * 1024
-# Twenty thousand for each of x, y and sample_weight, and the tree.
-_MOST_MEMBERS = 60_001
+# Arrays in each of x, y and sample_weight; a model has no more inputs and outputs.
+MOST_LEAVES = 20_000
+_MOST_MEMBERS = 3 * MOST_LEAVES + 1  # and the tree
 # NumPy's own limit is 32 axes, 64 from its release 2 on.
 _MOST_AXES = 32
 # What is read at once while rows are collected, in bytes.
 _CHUNK = 1 << 20
 # Rows above this many bytes are not read: no batch of examined rows comes near it.
 _MOST_BYTES = 1 << 31
+
+_open_archives: ContextVar[dict[str, zipfile.ZipFile] | None] = ContextVar("open_archives", default=None)
+
+
+@contextlib.contextmanager
+def kept_open() -> Iterator[None]:
+    """Archives that are read inside stay open until the end: opening one reads its whole directory, which grows with its members."""
+    if _open_archives.get() is not None:
+        yield
+        return
+    archives: dict[str, zipfile.ZipFile] = {}
+    token = _open_archives.set(archives)
+    try:
+        yield
+    finally:
+        _open_archives.reset(token)
+        for archive in archives.values():
+            archive.close()
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[zipfile.ZipFile]:
+    archives = _open_archives.get()
+    if archives is None:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+        return
+    if file not in archives:
+        archives[file] = zipfile.ZipFile(file)
+    yield archives[file]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +87,7 @@ class LazyArray:
         if wanted * self.descr.itemsize == 0:
             return np.empty(shape if self.shape else (), dtype=self.descr)
         try:
-            with zipfile.ZipFile(self.file) as archive, archive.open(self.member + ".npy") as stream:
+            with _opened(self.file) as archive, archive.open(self.member + ".npy") as stream:
                 _skip(stream, self.offset)
                 if self.fortran and len(self.shape) > 1:
                     return self._fortran_rows(stream, rows)
@@ -112,6 +146,9 @@ def _members(archive: zipfile.ZipFile, file: str) -> Iterator[tuple[str, LazyArr
     infos = archive.infolist()
     if len(infos) > _MOST_MEMBERS:
         raise CaseError(f"{file} has {len(infos)} members, more than any batch; save a smaller one.")
+    for root, count in Counter(info.filename.split("/")[0] for info in infos if "/" in info.filename).items():
+        if count > MOST_LEAVES:
+            raise CaseError(f"{file}: {root} has {count} arrays; a check takes up to {MOST_LEAVES}.")
     seen: set[str] = set()
     for info in infos:
         if not info.filename.endswith(".npy"):

@@ -278,8 +278,8 @@ STRANGE = {
     ),
     "800 layers in the worst order": Case(with_model(_reversed(800)), "attempts"),
     "1500 layers": Case(with_model(_reversed(1500, True)), codes=(0, 1, 2)),
-    "an output given 3000 times": Case(
-        with_model(functional(called(dense(), tensor("i")), output=[["d", 0, 0]] * 3000)), "3000 outputs"
+    "an output given 20001 times": Case(
+        with_model(functional(called(dense(), tensor("i")), output=[["d", 0, 0]] * 20_001)), "20001 outputs"
     ),
     "an activation that is none": Case(with_model(sequential(dense(activation="no_such")))),
     "an activation that is a list": Case(with_model(sequential(dense(activation=["relu"])))),
