@@ -3,7 +3,7 @@
 Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.compile_utils.get_loss`, `trainer.model_supports_jit`,
 `keras.src.api_export.get_symbol_from_name`, `keras.src.backend.compute_output_spec`, `keras.src.backend.common.global_state`,
 `_keras_history` of a KerasTensor, `_compile_config`, `_compile_loss`, `_inputs_struct` and `_distribute_strategy` of a model. From Keras 3.6 on:
-`keras.src.backend.{get_keras_mask, set_keras_mask}`; before, the mask is the attribute `_keras_mask` of a tensor. Of TensorFlow: `ResourceVariable`.
+`keras.src.backend.{get_keras_mask, set_keras_mask}`; before, the mask is the attribute `_keras_mask` of a tensor.
 """
 
 from __future__ import annotations
@@ -40,37 +40,6 @@ def resolve_loss(identifier: Any, y_true: Any, y_pred: Any) -> Any:
     The strings "crossentropy" and "ce" depend on the shapes (`compile_utils.get_loss`).
     """
     return _compile_utils.get_loss(identifier, y_true, y_pred)
-
-
-def trace_once(model: Any) -> None:
-    """Let Keras's own `Mean` of every loss be allocated outside of the graph that creates it.
-
-    `CompileLoss.build` makes them inside the first traced step; TensorFlow then lifts their initial values out, a function each,
-    and traces the step a second time, with them there, which is the trace that runs. With them outside there is that
-    trace alone. All else in `build`, its checks and its name scopes, happens in the graph as ever.
-    """
-    losses = getattr(model, "_compile_loss", None)
-    if backend_name() != "tensorflow" or losses is None:
-        return
-    try:
-        from tensorflow import init_scope, variable_creator_scope
-        from tensorflow.python.ops.resource_variable_ops import ResourceVariable
-    except ImportError:  # another layout of TensorFlow: Keras is left to itself
-        return
-    build = losses.build
-
-    def outside(_: Any, **given: Any) -> Any:
-        with init_scope():
-            return ResourceVariable(**{k: v for k, v in given.items() if k in _OF_A_VARIABLE})
-
-    def built(*args: Any) -> None:
-        with variable_creator_scope(outside):
-            build(*args)
-
-    losses.build = built
-
-
-_OF_A_VARIABLE = ("initial_value", "trainable", "name", "dtype", "shape", "synchronization", "aggregation")
 
 
 def loss_label(loss: Any) -> str:

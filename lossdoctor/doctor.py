@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossdoctor import stored as stored  # importing it makes reports picklable
 from lossdoctor import trees
-from lossdoctor.case.npz import kept_open
+from lossdoctor.case.archives import kept_open
 from lossdoctor.facts import Exam, Run, Share
 from lossdoctor.types import (
     SEVERITIES,

@@ -291,7 +291,7 @@ class MetricCall:
 class Probes:
     """Metamorphic relations on the stand-in, each on Keras's own train step.
 
-    `moved` maps a target leaf to the outputs whose gradient moves with it. `permuted` holds the loss
+    `permuted` holds the loss
     as given and with the rows in another order. `zeroed` holds the given sample weights with one sample's at 0;
     `scalar` the numbers of the custom calls in which, called by hand, a sample of weight 0 still counts; `swapped` maps a
     call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `fewer` is the case with one row less, run
@@ -300,7 +300,6 @@ class Probes:
     """
 
     draws: tuple[Draw, ...] = ()
-    moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     coupled: tuple[Coupling, ...] = ()
     permuted: tuple[float, float] | None = None
     minima: tuple[Minimum, ...] = ()

@@ -19,7 +19,7 @@ PLACES = [
     {"trees", "near", "files", "stored", "releases"},
     {"paths", "nesting"},
     {"request"},
-    {"_keras", "_graph", "_legacy", "_state", "quiet"},
+    {"_keras", "_graph", "_legacy", "_state", "_tracing", "quiet"},
     {"_compiled"},
     {"nested"},
     {"installed"},

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from lossdoctor.case.archives import opened
 from lossdoctor.near import first_line
 from lossdoctor.types import CaseError
 
@@ -29,36 +28,6 @@ _MOST_AXES = 32
 _CHUNK = 1 << 20
 # Rows above this many bytes are not read: no batch of examined rows comes near it.
 _MOST_BYTES = 1 << 31
-
-_open_archives: ContextVar[dict[str, zipfile.ZipFile] | None] = ContextVar("open_archives", default=None)
-
-
-@contextlib.contextmanager
-def kept_open() -> Iterator[None]:
-    """Archives that are read inside stay open until the end: opening one reads its whole directory, which grows with its members."""
-    if _open_archives.get() is not None:
-        yield
-        return
-    archives: dict[str, zipfile.ZipFile] = {}
-    token = _open_archives.set(archives)
-    try:
-        yield
-    finally:
-        _open_archives.reset(token)
-        for archive in archives.values():
-            archive.close()
-
-
-@contextlib.contextmanager
-def _opened(file: str) -> Iterator[zipfile.ZipFile]:
-    archives = _open_archives.get()
-    if archives is None:
-        with zipfile.ZipFile(file) as archive:
-            yield archive
-        return
-    if file not in archives:
-        archives[file] = zipfile.ZipFile(file)
-    yield archives[file]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +56,7 @@ class LazyArray:
         if wanted * self.descr.itemsize == 0:
             return np.empty(shape if self.shape else (), dtype=self.descr)
         try:
-            with _opened(self.file) as archive, archive.open(self.member + ".npy") as stream:
+            with opened(self.file) as archive, archive.open(self.member + ".npy") as stream:
                 _skip(stream, self.offset)
                 if self.fortran and len(self.shape) > 1:
                     return self._fortran_rows(stream, rows)

@@ -20,6 +20,7 @@ from lossdoctor.exam.probes import run_probes
 from lossdoctor.exam.replicas import replicated
 from lossdoctor.exam.setup import Setup, as_fit, make_setup, tile
 from lossdoctor.exam.source import index_uses, swapped_names
+from lossdoctor.exam.stepper import Begun, begin
 from lossdoctor.exam.values import values_of
 from lossdoctor.facts import Declared, Exam, InputRun, Run
 from lossdoctor.quiet import muted_warnings
@@ -62,7 +63,8 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
     setup = as_fit(given) if fit.outcome.status == "ok" else given
     # With one output, `train_on_batch` hands the one array of weights on as it is.
     alike = setup is given or not trees.is_leaf(given.outputs)
-    setup, replay = _scaled(case, setup, standin.replay(setup))
+    begun = _scaled(case, begin(setup))
+    setup, replay = begun.setup, begun.run
     given = replace(given, loss_scale=setup.loss_scale)
     batch = _train_on_batch(given, fit, replay) if alike else standin.run(given, "train_on_batch")
     fit, batch = (with_broadcasts(setup, standin.weighed(setup, _filled(run, replay))) for run in (fit, batch))
@@ -83,25 +85,25 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
         activations=activations(setup, case.model.activations, case.model.tails),
         readings=readings(setup, seen),
         metrics=metric_calls(setup) if fit.outcome.status == "ok" else (),
-        probes=run_probes(setup, fit, skipped),
+        probes=run_probes(begun, fit, skipped),
         replicated=replicated(setup, fit, case.model.strategy, skipped),
         skipped=skipped,
     )
 
 
-def _scaled(case: Case, setup: Setup, replay: Run) -> tuple[Setup, Run]:
-    """Where the optimizer looks for the loss scale itself, the setup with a scale at which the gradient is finite.
+def _scaled(case: Case, begun: Begun) -> Begun:
+    """Where the optimizer looks for the loss scale itself, the step with a scale at which the gradient is finite.
 
     Keras skips every step whose gradient is not, with a smaller scale for the next, so that none of them moves a weight.
     """
     for scale in _SCALES if case.compile.dynamic_scale else ():
-        if replay.outcome.status != "ok" or all(g.finite for g in replay.gradients) or scale >= (setup.loss_scale or 0):
+        setup, run = begun.setup, begun.run
+        if run.outcome.status != "ok" or all(g.finite for g in run.gradients) or scale >= (setup.loss_scale or 0):
             continue
-        smaller = replace(setup, loss_scale=scale)
-        again = standin.replay(smaller)
-        if again.outcome.status == "ok" and all(g.finite for g in again.gradients):
-            return smaller, again
-    return setup, replay
+        again = begin(replace(setup, loss_scale=scale))
+        if again.run.outcome.status == "ok" and all(g.finite for g in again.run.gradients):
+            return again
+    return begun
 
 
 def _train_on_batch(setup: Setup, fit: Run, replay: Run) -> Run:

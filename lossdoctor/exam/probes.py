@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,38 +15,36 @@ from lossdoctor import _keras, trees
 from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.outputs import reduced
 from lossdoctor.exam.setup import SEED, Setup, start, take
-from lossdoctor.exam.stepper import Step, Stepper
+from lossdoctor.exam.stepper import Begun, Step, Stepper, begin
 from lossdoctor.facts import Coupling, Draw, LossCall, Minimum, Probes, Run, Zeroed
 from lossdoctor.types import Tree
 
 # Further draws of predictions; with the first they must agree before a rule speaks.
 _DRAWS = 2
-_MOST_TARGETS = 8
 _NOISES = 4
 # Above this many output entries the probes run on fewer rows, and above this many seconds a step not at all.
 _MOST_ENTRIES, _FEWEST_ROWS = 1_000_000, 4
 _LONGEST = 2.0
 
 
-def run_probes(setup: Setup, run: Run, skipped: dict[str, str]) -> Probes:
-    """All probes of a case whose `fit` ran; `skipped` is told which could not run and why."""
+def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
+    """All probes of a case whose `fit` ran; `skipped` is told which could not run and why. They go on from the replayed step."""
     if run.outcome.status != "ok" or not run.calls:
         reason = "fit raises, so nothing can be compared" if run.outcome.status == "raises" else "no loss was called"
         skipped["probes"] = reason
         return Probes()
-    setup = _smaller(setup)
-    try:
-        stepper = Stepper(setup)
-        began = time.monotonic()
-        first = stepper.step()
-        slow = time.monotonic() - began > _LONGEST
-        again = first if slow else stepper.step()
-    except Exception as error:  # a loss that only runs compiled
-        skipped["probes"] = f"the loss cannot be run eagerly ({type(error).__name__})"
+    setup = _smaller(begun.setup)
+    if setup is not begun.setup and begun.first is not None:
+        begun = begin(setup)
+    stepper, first = begun.stepper, begun.first
+    if stepper is None or first is None:  # a loss that only runs compiled
+        kind = (begun.run.outcome.error or "").split(":")[0]
+        skipped["probes"] = f"the loss cannot be run eagerly ({kind})"
         return Probes()
-    if slow:
+    if begun.seconds > _LONGEST:
         skipped["probes"] = f"one step of the loss takes more than {_LONGEST:.0f} s"
         return Probes()
+    again = stepper.step() if _own_code(setup, run) else first
     if (
         first.loss is not None
         and again.loss is not None
@@ -59,7 +56,6 @@ def run_probes(setup: Setup, run: Run, skipped: dict[str, str]) -> Probes:
         warnings.simplefilter("ignore")
         return Probes(
             draws=_draws(setup, stepper, first),
-            moved=_moved(setup, stepper, first),
             coupled=_coupled(setup, stepper, first, run),
             permuted=_permuted(setup, stepper, first, run),
             minima=_minima(setup, run),
@@ -91,6 +87,13 @@ def aligned(setup: Setup) -> int:
     return sizes.pop() if len(sizes) == 1 and -1 not in sizes else 0
 
 
+def _own_code(setup: Setup, run: Run) -> bool:
+    """True where a loss or one of the outputs' last operations is not Keras's own, which are the same every time."""
+    operations = [operation for tail in setup.tails if tail is not None for operation in tail.operations]
+    called = [*operations, *(getattr(o, "activation", None) or o for o in operations)]
+    return _custom(run) or any(str(getattr(c, "__module__", "")).split(".")[0] != "keras" for c in called)
+
+
 def _custom(run: Run) -> bool:
     return any(not call.builtin for call in run.calls)
 
@@ -107,34 +110,6 @@ def _draws(setup: Setup, stepper: Stepper, first: Step) -> tuple[Draw, ...]:
         for k in range(_DRAWS)
     ]
     return tuple(_draw(step) for step in (first, *others))
-
-
-def _moved(setup: Setup, stepper: Stepper, first: Step) -> dict[str, tuple[str, ...]]:
-    """Change one target leaf at a time (its own rows in another order, so that its values stay what they can be)."""
-    targets = [(p, leaf) for p, leaf in trees.leaves("y", setup.y) if isinstance(leaf, np.ndarray) and leaf.ndim]
-    if len(first.gradients) < 2 or not 1 < len(targets) <= _MOST_TARGETS:
-        return {}
-    found = {}
-    for path, leaf in targets:
-        other = _changed(leaf)
-        if other is None:
-            continue
-        step = _try(stepper, y=_with(setup.y, path, other))
-        if step is not None:
-            found[path] = tuple(p for p in first.gradients if not _alike(first.gradients[p], step.gradients[p]))
-    return found
-
-
-def _changed(leaf: np.ndarray) -> np.ndarray | None:
-    for turn in range(1, min(len(leaf), 6)):
-        rolled = np.roll(leaf, turn, axis=0)
-        if not np.array_equal(rolled, leaf):
-            return rolled
-    return leaf + np.asarray(0.25, dtype=leaf.dtype) if leaf.dtype.kind == "f" else None
-
-
-def _with(tree: Tree, path: str, leaf: Any) -> Tree:
-    return trees.pack(tree, [leaf if p == path else old for p, old in trees.leaves("y", tree)])
 
 
 def _try(stepper: Stepper, **given: Any) -> Step | None:

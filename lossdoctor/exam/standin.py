@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lossdoctor import _keras, trees
+from lossdoctor import _keras, _tracing, trees
 from lossdoctor.exam import tensors
 from lossdoctor.exam.errors import describe_error, user_line
 from lossdoctor.exam.setup import Setup
@@ -199,13 +199,16 @@ def run(setup: Setup, method: str) -> Run:
     return found
 
 
-def replay(setup: Setup) -> Run:
-    """The same train step run eagerly: concrete values, shapes, gradients and measured weights of every loss call."""
+def replay(setup: Setup, kept: list[tuple[Any, Log]] | None = None) -> Run:
+    """The same train step run eagerly: concrete values, shapes, gradients and measured weights of every loss call.
+
+    Where the step works, its stand-in is put into `kept`, for further steps.
+    """
     plain = replace(setup, metrics=None, weighted_metrics=None, steps_per_execution=1)
-    return _run(plain, "train_on_batch", eager=True)
+    return _run(plain, "train_on_batch", eager=True, kept=kept)
 
 
-def _run(setup: Setup, method: str, eager: bool) -> Run:
+def _run(setup: Setup, method: str, eager: bool, kept: list[tuple[Any, Log]] | None = None) -> Run:
     log = Log()
     model: Any = None
     with warnings.catch_warnings():
@@ -226,6 +229,8 @@ def _run(setup: Setup, method: str, eager: bool) -> Run:
             return Run(Outcome("ok", loss=value), _facts(log, setup))
         gradients = _gradients(model, setup)
         fill_values(model, setup, log)
+    if kept is not None:
+        kept.append((model, log))
     calls = _facts(log, setup)
     if _needs_weights(setup, calls, value):
         weights = _weights(setup, len(calls))
@@ -265,7 +270,7 @@ def compiled(setup: Setup, loss: Tree, log: Log, eager: bool, extra: int = 0, fr
         steps_per_execution=setup.steps_per_execution,
     )
     if not eager:
-        _keras.trace_once(model)
+        _tracing.make_cheap(model)
     return model
 
 

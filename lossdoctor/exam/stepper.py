@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 from lossdoctor import trees
 from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.setup import Setup
+from lossdoctor.facts import Run
 from lossdoctor.types import Tree
 
 _SAME: Any = object()
@@ -34,10 +36,12 @@ class Step:
 class Stepper:
     """A stand-in compiled once, eagerly and without metrics. `step` raises whatever Keras raises."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, kept: tuple[Any, standin.Log] | None = None) -> None:
         self._setup = replace(setup, metrics=None, weighted_metrics=None)
-        self._log = standin.Log()
-        self._model = standin.compiled(self._setup, standin.watch(setup.loss, self._log), self._log, eager=True)
+        if kept is None:
+            log = standin.Log()
+            kept = standin.compiled(self._setup, standin.watch(setup.loss, log), log, eager=True), log
+        self._model, self._log = kept
         self._paths = trees.paths("y_pred", setup.outputs)
 
     def step(self, *, starts: Sequence[np.ndarray] | None = None, y: Tree = _SAME, sample_weight: Tree = _SAME) -> Step:
@@ -52,13 +56,41 @@ class Stepper:
             warnings.simplefilter("ignore")
             self._model.put(setup.starts)
             loss = standin.train(self._model, setup, "train_on_batch")
-            recorded = self._model.optimizer.gradients
-            gradients = {
-                path: _array(recorded[i] if i < len(recorded) else None, start)
-                for i, (path, start) in enumerate(zip(self._paths, setup.starts, strict=True))
-            }
+            gradients = self._gradients()
             standin.fill_values(self._model, setup, self._log)
         return Step(loss, tuple(tensors.scalar(call.value) for call in self._log.calls), gradients)
+
+    def _gradients(self) -> dict[str, np.ndarray]:
+        recorded = self._model.optimizer.gradients
+        return {
+            path: _array(recorded[i] if i < len(recorded) else None, start)
+            for i, (path, start) in enumerate(zip(self._paths, self._setup.starts, strict=True))
+        }
+
+    def repeated(self, run: Run) -> Step:
+        """The step that `run` tells of, which the stand-in has just made."""
+        return Step(run.outcome.loss, tuple(call.value for call in run.calls), self._gradients())
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A replayed step: the setup it ran, what came of it, the stepper that can go on, and how many seconds it took."""
+
+    setup: Setup
+    run: Run
+    stepper: Stepper | None
+    first: Step | None
+    seconds: float
+
+
+def begin(setup: Setup) -> Begun:
+    """The eager replay of a setup, to be gone on from where it worked."""
+    kept: list[tuple[Any, standin.Log]] = []
+    began = time.monotonic()
+    run = standin.replay(setup, kept)
+    seconds = time.monotonic() - began
+    stepper = Stepper(setup, kept[0]) if kept else None
+    return Begun(setup, run, stepper, stepper.repeated(run) if stepper else None, seconds)
 
 
 def _array(gradient: Any, start: np.ndarray) -> np.ndarray:
