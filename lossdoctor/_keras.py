@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -157,9 +157,25 @@ def set_mask(tensor: Any, mask: Any) -> None:
         tensor._keras_mask = mask
 
 
-def weightless() -> Any:
-    """A scope in which layers are built but no variable is allocated (`keras.StatelessScope`)."""
-    return keras.StatelessScope(initialize_variables=False)
+@contextlib.contextmanager
+def weightless() -> Iterator[None]:
+    """A scope in which layers are built but no variable is allocated, then or later (`keras.StatelessScope`).
+
+    Keras keeps a list of the variables that wait for their values (`variables.register_uninitialized_variable`), and the end of
+    the next scope, which on JAX is the next train step, would allocate them all.
+    """
+    settings = thread_settings()
+    waiting = settings.pop(_WAITING, None)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        settings.pop(_WAITING, None)
+        if waiting is not None:
+            settings[_WAITING] = waiting
+
+
+_WAITING = "uninitialized_variables"
 
 
 def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], unsafe: bool) -> Any:
@@ -167,17 +183,20 @@ def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], uns
 
     Raises whatever Keras raises for a config that it cannot read.
     """
-    for scope in (weightless(), contextlib.nullcontext()):
+
+    def made() -> Any:
         # A copy: Keras takes entries out of the config that it reads (`functional_from_config`).
         bare = copy.deepcopy({key: value for key, value in config.items() if key != "compile_config"})
-        try:
-            with scope:
-                return keras.saving.deserialize_keras_object(bare, custom_objects=dict(objects), safe_mode=not unsafe)
-        except ValueError as error:
-            # A layer that makes its variables at once (TFSMLayer).
-            if "in a stateless scope" not in str(error) or not isinstance(scope, keras.StatelessScope):
-                raise
-    return None
+        return keras.saving.deserialize_keras_object(bare, custom_objects=dict(objects), safe_mode=not unsafe)
+
+    try:
+        with weightless():
+            return made()
+    except ValueError as error:
+        # A layer that makes its variables at once (TFSMLayer).
+        if "in a stateless scope" not in str(error):
+            raise
+    return made()
 
 
 def load_model(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:

@@ -45,18 +45,18 @@ def _measured(path: str, name: str, tail: Tail, number: int) -> Activation:
     rows = max(2, min(int(tail.start.shape[0] or 2), _MOST_ENTRIES // max(1, int(np.prod(row)))))
     times = max(1, _LEAST_ENTRIES // max(1, rows * int(np.prod(row))))
     random = np.random.default_rng([SEED, number, 1])
-    grid = np.resize(np.linspace(-_GRID, _GRID, _LEAST_ENTRIES), (times, rows, *row))
-    draws = [grid, *(scale * random.normal(size=(times, rows, *row)) for scale in _SCALES)]
+    shape = (times * rows, *row)
+    grid = np.resize(np.linspace(-_GRID, _GRID, _LEAST_ENTRIES), shape)
+    draws = [grid, *(scale * random.normal(size=shape) for scale in _SCALES)]
     seen = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             for draw in draws:
-                seen.append([_through(tail, sign * values) for values in draw for sign in (1, -1)])
+                seen.append(_pushed(tail, np.concatenate([draw, -draw]), rows))
         except Exception:  # layers that only take the whole batch
             return Activation(path, name)
-    flat = [np.concatenate([a.reshape(-1) for a in arrays]) for arrays in seen]
-    flat = [a[~np.isnan(a)] for a in flat]
+    flat = [a[~np.isnan(a)] for a in seen]
     lows = [min(_least(a) for a in flat[: k + 1]) for k in range(len(flat))]
     highs = [max(_most(a) for a in flat[: k + 1]) for k in range(len(flat))]
     return Activation(
@@ -64,7 +64,7 @@ def _measured(path: str, name: str, tail: Tail, number: int) -> Activation:
         name,
         lows[-1] if _settled([-v for v in lows]) else None,
         highs[-1] if _settled(highs) else None,
-        _sums_to_one([a for arrays in seen for a in arrays]),
+        _sums_to_one(seen),
         constant=highs[-1] - lows[-1] < 1e-6,
         measured=True,
     )
@@ -76,6 +76,14 @@ def _least(array: np.ndarray) -> float:
 
 def _most(array: np.ndarray) -> float:
     return float(array.max()) if array.size else np.inf
+
+
+def _pushed(tail: Tail, values: np.ndarray, rows: int) -> np.ndarray:
+    """All values at once, or `rows` at a time through layers that take a batch of one size."""
+    try:
+        return _through(tail, values)
+    except Exception:
+        return np.concatenate([_through(tail, part) for part in np.split(values, len(values) // rows)])
 
 
 def _through(tail: Tail, values: np.ndarray) -> np.ndarray:

@@ -190,7 +190,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after so many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--whole", type=int, default=10, help="every so many cases, JAX compiles the real step with XLA"
+        "--whole", type=int, default=10, help="every so many cases, the real step is left as Keras compiles it"
     )
     parser.add_argument(
         "--repairs", type=int, default=8, help="every so many cases, the repairs are tried on the real model; 0: never"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from lossdoctor._tracing import make_cheap
 from tests.fuzz import numbers
 from tests.fuzz.spec import Case, Loss, Output, Target, Weights, is_leaf, leaves, mapped, packed
 
@@ -118,10 +117,12 @@ class Ran:
 
 
 def fit(case: Case, made: Made, whole: bool) -> Ran:
-    """One step of the real `fit`. `whole`: every compiler runs; else (JAX) the step is traced and run without XLA's."""
+    """One step of the real `fit`. `whole`: as Keras leaves it; else traced once (TensorFlow), traced and run without XLA (JAX)."""
     before = {name: np.array(kernel) for name, kernel in made.kernels.items()}
     weights = {} if made.sample_weight is None else {"sample_weight": made.sample_weight}
-    with warnings.catch_warnings(), _uncompiled(whole):
+    if not whole:
+        make_cheap(made.model)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             history = made.model.fit(made.x, made.y, batch_size=case.n, epochs=1, shuffle=False, verbose=0, **weights)
@@ -129,21 +130,6 @@ def fit(case: Case, made: Made, whole: bool) -> Ran:
             return Ran(f"{type(error).__name__}: {error}")
     gradients = {name: before[name] - np.array(kernel) for name, kernel in made.kernels.items()}
     return Ran(None, float(history.history["loss"][0]), gradients)
-
-
-@contextlib.contextmanager
-def _uncompiled(whole: bool) -> Iterator[None]:
-    """JAX's own switch for the compiler: the same Python, the same primitives, one at a time.
-
-    TensorFlow has none that leaves the graph as it is (run eagerly, `fit` would know the number of rows).
-    """
-    if whole or BACKEND != "jax":
-        yield
-        return
-    import jax
-
-    with jax.disable_jit():
-        yield
 
 
 __all__ = ["BACKEND", "Made", "Ran", "Weights", "fit", "is_leaf", "make"]

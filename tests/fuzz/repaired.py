@@ -57,13 +57,15 @@ def _judged(case: Case, fix: Fix) -> str:
             space = {"x": x, "y": y, "sample_weight": weights, "np": np, "keras": keras}
             exec(edit.code, space)
             x, y, weights = space["x"], space["y"], space["sample_weight"]
-            told = replace(told, y=mapped(np.asarray, y), sample_weight=mapped(np.asarray, weights))
+            told = told and replace(told, y=mapped(np.asarray, y), sample_weight=mapped(np.asarray, weights))
         elif isinstance(edit, CompileEdit):
+            # A later edit of a plan names what an earlier one made.
             compiled[edit.argument] = compile_value(arguments, edit)
-            told = _told(case, told, edit)
+            arguments = replace(arguments, **{edit.argument: compiled[edit.argument]})
+            told = _told(told, edit)
         elif isinstance(edit, OutputsEdit):
             model = keras.Model(model.input, mapped(partial(_at, y_pred=model.output), edit.tree))
-            told = replace(told, outputs=mapped(partial(_at, y_pred=case.outputs), edit.tree))
+            told = told and replace(told, outputs=mapped(partial(_at, y_pred=told.outputs), edit.tree))
         else:
             assert isinstance(edit, ActivationEdit)
             raise Untold
@@ -90,12 +92,12 @@ def _meant(case: Case, told: Case | None, fix: Fix) -> Any:
         raise Untold from two
 
 
-def _told(case: Case, told: Case | None, edit: CompileEdit) -> Case | None:
+def _told(told: Case | None, edit: CompileEdit) -> Case | None:
     """The repaired compile argument in the oracle's terms; None where it has a new function."""
 
     def leaf(value: Any) -> Any:
         if isinstance(value, At):
-            found = _at(value.path, loss=case.loss, loss_weights=case.loss_weights)
+            found = _at(value.path, loss=before.loss, loss_weights=before.loss_weights)
             if set(value.changes) - {"reduction"}:
                 raise Untold
             return replace(found, **value.changes) if value.changes else found
@@ -108,6 +110,7 @@ def _told(case: Case, told: Case | None, edit: CompileEdit) -> Case | None:
 
     if told is None:
         return None
+    before = told
     try:
         return replace(told, **{edit.argument: mapped(leaf, edit.tree)})
     except Untold:

@@ -25,6 +25,7 @@ def hear(event, arguments):
         count += 1
         if count == moment:
             os.kill(os.getpid(), kind)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 sys.addaudithook(hear)
 sys.argv = ["lossdoctor", *sys.argv[4:]]
 main.run()
