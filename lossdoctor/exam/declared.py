@@ -66,9 +66,13 @@ def paths(root: str, tree: Tree) -> Tree:
 
 
 def tie_losses(outputs: Tree, losses: Tree, names: Names) -> Tree:
-    """`tie` for losses, where a list that holds anything nested means several levels, not places (`_build_nested`)."""
+    """`tie` for losses, where a list that holds anything nested means several levels, not places (`_build_nested`).
+
+    One level alone, `[[f, g]]` for a dict, is what it holds.
+    """
     if isinstance(losses, list | tuple) and not all(trees.is_leaf(v) for v in losses):
-        return losses
+        one = isinstance(outputs, dict) and len(losses) == 1
+        return tie_losses(outputs, losses[0], names) if one else losses
     if isinstance(losses, dict) and isinstance(outputs, dict):
         return {k: tie_losses(outputs[k], v, None) if k in outputs else v for k, v in losses.items()}
     return tie(outputs, losses, names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -74,23 +73,20 @@ class Stepper:
 
 @dataclass(frozen=True, eq=False)
 class Begun:
-    """A replayed step: the setup it ran, what came of it, the stepper that can go on, and how many seconds it took."""
+    """A replayed step: the setup it ran, what came of it, and the stepper that can go on, where it worked."""
 
     setup: Setup
     run: Run
     stepper: Stepper | None
     first: Step | None
-    seconds: float
 
 
 def begin(setup: Setup) -> Begun:
     """The eager replay of a setup, to be gone on from where it worked."""
     kept: list[tuple[Any, standin.Log]] = []
-    began = time.monotonic()
     run = standin.replay(setup, kept)
-    seconds = time.monotonic() - began
     stepper = Stepper(setup, kept[0]) if kept else None
-    return Begun(setup, run, stepper, stepper.repeated(run) if stepper else None, seconds)
+    return Begun(setup, run, stepper, stepper.repeated(run) if stepper else None)
 
 
 def _array(gradient: Any, start: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ Keras 3.15.1, TensorFlow: outputs `{"z", "a"}` declared in that order, `loss=["m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam
@@ -42,13 +43,15 @@ def check(exam: Exam) -> Iterator[Finding]:
         if tree is not None
         else repairs.by_hand("name the losses", "compile", "the list does not hold one loss for each output")
     )
-    if crossed and len({labels.get(path) for path, _ in crossed}) > 1:
-        path, output = crossed[0]
+    kinds = _kinds(exam)
+    differing = [(path, o) for path, o in crossed if kinds.get(path) != kinds.get(declared.losses[o])]
+    if differing:
+        path, output = differing[0]
         meant = declared.losses[output]
         yield RULE.finding(
             "error",
             "silent",
-            f"{output} is trained with {path} ({labels.get(path)}), not with {meant} ({labels.get(meant, 'its own')}): Keras deals "
+            f"{output} is trained with {path} ({labels.get(path)}), not with {meant} ({_named(exam, meant, labels)}): Keras deals "
             "a list of losses out in sorted-key order.",
             where=tuple(p for loss, o in crossed for p in (o, loss)),
             evidence={
@@ -75,6 +78,27 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=("loss",),
             fixes=(fix,),
         )
+
+
+def _kinds(exam: Exam) -> dict[str, Any]:
+    """{loss path: what makes it this loss}: equal for two that compute the same."""
+    given = dict(trees.leaves("loss", exam.case.compile.loss))
+    kinds = {
+        call.loss_path: (
+            call.label,
+            call.reduction,
+            repr(sorted(call.arguments.items())),
+            None if call.builtin else id(given[call.loss_path]),
+        )
+        for call in exam.run.calls
+        if call.loss_path in given
+    }
+    return {path: kinds.get(path, path) for path, leaf in given.items() if leaf is not None}
+
+
+def _named(exam: Exam, path: str, labels: Mapping[str, str]) -> str:
+    given = dict(trees.leaves("loss", exam.case.compile.loss))
+    return "None" if given.get(path, "") is None else labels.get(path, "its own")
 
 
 def _tree(exam: Exam, losses: Mapping[str, str]) -> Tree:

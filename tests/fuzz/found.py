@@ -54,4 +54,15 @@ FOUND: dict[str, Case] = {
     "a misspelt weight that lands by luck": Case(
         3, {"z": Z, "a": A}, {"z": MSE, "a": MSE}, {"z": ONE, "a": TWO}, {"a": 2.0, "zz": 5.0}
     ),
+    # LD204 saw a crossing only where two of the losses that are called have different names.
+    "a list of losses with None for an output": Case(3, {"z": Z, "a": A}, [MSE, None], {"z": ONE, "a": TWO}),
+    "a level of losses with None for an output": Case(
+        3, {"m": {"z": Z, "a": A}}, [[MSE, None]], {"m": {"z": ONE, "a": TWO}}
+    ),
+    "losses of one name and two reductions": Case(
+        3, {"z": Z, "a": A}, [MSE, Loss("mse", "object", "sum")], {"z": ONE, "a": TWO}
+    ),
+    "losses that are alike, crossed": Case(3, {"z": Z, "a": A}, [MSE, MSE], {"z": ONE, "a": TWO}),
+    # One target for the one output that has a loss.
+    "one target for the output that is trained": Case(3, {"z": Z, "a": A}, {"z": MSE, "a": None}, ONE),
 }

@@ -118,6 +118,8 @@ def _spread(case: Case, given: Tree, trained: list[int], what: str) -> list[Any]
                 raise Ambiguous(f"{what}s in a list follow the losses as written, or the outputs as written")
         found = dict(zip(trained, given, strict=True))
         return [found.get(i, MISSING) for i in range(count)]
+    if is_leaf(given) and len(trained) == 1 < count:
+        return [given if i in trained else MISSING for i in range(count)]  # the one output that is trained
     return assigned(case.outputs, given, what, _names(case, trained))
 
 
@@ -222,7 +224,10 @@ def objective(case: Case, meant: list[Term], raw: list[np.ndarray]) -> float:
         if term.loss.kind == "cubed" and term.loss.reduction == "sum" and not output.shape:
             raise Ambiguous("a user's own loss that returns one number has reduced itself, as its author wanted")
         values = numbers.losses(term.loss, aligned(output, term.loss, term.target, case.n), p)
-        total += term.weight * numbers.reduced(term.loss, values, sample_weights(term.sample_weight, values.shape))
+        weights = sample_weights(term.sample_weight, values.shape)
+        if term.loss.reduction == "mean_with_sample_weight" and weights is not None and weights.shape != values.shape:
+            raise Ambiguous("losses are divided by the sum of the weights as given, or as spread over the steps")
+        total += term.weight * numbers.reduced(term.loss, values, weights)
     return total
 
 
