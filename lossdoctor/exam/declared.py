@@ -35,10 +35,11 @@ def _onto_dict(outputs: dict[Any, Any], given: Tree) -> Tree:
     items = list(given)
     if len(items) == len(outputs):
         return {k: tie(o, v) for (k, o), v in zip(outputs.items(), items, strict=True)}
-    flat = trees.declared_leaves("", outputs)
-    if len(flat) == len(items) and all(trees.is_leaf(v) for v in items):
-        return _pack_declared(outputs, items)
-    return given
+    return _pack_declared(outputs, items) if _one_for_each_leaf(outputs, items) else given
+
+
+def _one_for_each_leaf(outputs: Tree, values: list[Any]) -> bool:
+    return len(trees.declared_leaves("", outputs)) == len(values) and all(trees.is_leaf(v) for v in values)
 
 
 def _onto_sequence(outputs: Any, given: Tree, names: Names) -> Tree:
@@ -50,7 +51,7 @@ def _onto_sequence(outputs: Any, given: Tree, names: Names) -> Tree:
     values = list(given)
     if len(values) == len(items):
         return [tie(o, v) for o, v in zip(items, values, strict=True)]
-    return given
+    return _pack_declared(outputs, values) if _one_for_each_leaf(outputs, values) else given
 
 
 def _pack_declared(outputs: Tree, flat: list[Any]) -> Tree:
@@ -120,4 +121,6 @@ def positional(outputs: Tree, given: Tree) -> bool:
         return any(positional(outputs[k], v) for k, v in given.items() if k in outputs)
     if isinstance(given, dict):
         return False
-    return any(positional(o, v) for o, v in zip(outputs, given, strict=False))
+    if len(given) != len(outputs):
+        return _one_for_each_leaf(outputs, list(given)) and sorted_order_differs(outputs)
+    return any(positional(o, v) for o, v in zip(outputs, given, strict=True))

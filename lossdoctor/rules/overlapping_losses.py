@@ -1,6 +1,7 @@
 """
 ## What it sees
-An output is trained by more than one loss call: by a loss on its subtree and by one of its own.
+An output is trained by more than one loss call: by a loss on its subtree and by one of its own; or a list of losses in other
+containers than the outputs' gives one output two losses and leaves another without (an error).
 
 ## Why it matters
 It counts twice in the total, which is a choice, but one that shows nowhere: the weights you set are not the weights it gets.
@@ -10,7 +11,8 @@ Nothing, where both levels are meant. Otherwise keep one of the two.
 
 ## Measured
 Keras 3.15.1, TensorFlow: `{"detection": [whole, {"bbox": "mse", "confidence": "mae"}]}` calls `whole` on the subtree, and mse and mae on its
-leaves; the total is the sum of the three. Needs Keras 3.7 or later.
+leaves; the total is the sum of the three. Needs Keras 3.7 or later. Outputs `[[a, b], c]` with `loss=[[[f, g], h]]`: a gets f and g, b gets h,
+c none (`CompileLoss._build_nested` walks both lists side by side).
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from lossdoctor import trees
 from lossdoctor.facts import Exam, LossCall
-from lossdoctor.rules import shared
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
@@ -33,6 +36,12 @@ def check(exam: Exam) -> Iterator[Finding]:
     twice = {output: calls for output, calls in met.items() if len(calls) > 1}
     if twice and not shared.raises(exam):
         output, calls = next(iter(twice.items()))
+        called = {output for _, output, _ in shared.pairs(exam)}
+        left = [path for path in shared.output_paths(exam) if path not in called]
+        loss = exam.case.compile.loss
+        if left and isinstance(loss, list | tuple) and None not in trees.values(loss):
+            yield _shifted(exam, output, calls, left)
+            return
         yield RULE.finding(
             "info",
             "note",
@@ -40,6 +49,27 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=tuple(twice),
             evidence={f"{c.loss_path} value": c.value for c in calls},
         )
+
+
+def _shifted(exam: Exam, output: str, calls: list[LossCall], left: list[str]) -> Finding:
+    """Losses by place, of which one output has two and another none."""
+    loss, one = exam.case.compile.loss, repairs.present(exam, "loss")
+    fix = (
+        repairs.compile_argument("take the outer container away", "loss", one[0])
+        if len(loss) == 1 and len(trees.values(loss)) == len(shared.output_paths(exam))
+        else repairs.by_hand(
+            "write the losses in the containers of the outputs", "compile", "which loss is whose is not written"
+        )
+    )
+    return RULE.finding(
+        "error",
+        "silent",
+        f"{output} is trained with {len(calls)} losses ({shared.listed([c.loss_path for c in calls])}) and {left[0]} with none, "
+        "as the containers of loss are not those of the outputs.",
+        where=(output, *left),
+        evidence={f"{c.loss_path} value": c.value for c in calls},
+        fixes=(fix,),
+    )
 
 
 _MODEL = """\
@@ -65,6 +95,18 @@ RULE = Rule(
             "both levels",
             _MODEL + 'model.compile(loss={"detection": [whole, {"bbox": "mse", "confidence": "mae"}]})\n',
             "info",
+            since="3.7",
+        ),
+        Example(
+            "one container too many",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, [[layers.Dense(1)(i), layers.Dense(1)(i)], layers.Dense(1)(i)])
+model.compile(loss=[[["mse", "mae"], "huber"]])
+x = np.ones((8, 4))
+y = [[np.ones((8, 1)), np.zeros((8, 1))], np.ones((8, 1))]
+""",
+            "error",
             since="3.7",
         ),
     ),

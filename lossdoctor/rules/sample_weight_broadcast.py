@@ -118,11 +118,17 @@ def _container(exam: Exam) -> Tree:
 def _stacked(exam: Exam, call: LossCall) -> bool:
     """One output, whose weights are still in the container in which y was given: Keras unpacks the target, not the weights."""
     return (
-        call.builtin
+        _by_sample(exam, call)
         and trees.is_leaf(exam.case.model.outputs)
         and isinstance(_container(exam), list | tuple)
         and len(_container(exam)) == 1
     )
+
+
+def _by_sample(exam: Exam, call: LossCall) -> bool:
+    """A loss of Keras's own, or one of which no probe shows that it goes by the whole batch."""
+    probes = exam.probes
+    return call.builtin or (call.number not in probes.scalar and not probes.coupled and probes.permuted is not None)
 
 
 def _bare(exam: Exam) -> Fix:

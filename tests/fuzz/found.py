@@ -65,4 +65,21 @@ FOUND: dict[str, Case] = {
     "losses that are alike, crossed": Case(3, {"z": Z, "a": A}, [MSE, MSE], {"z": ONE, "a": TWO}),
     # One target for the one output that has a loss.
     "one target for the output that is trained": Case(3, {"z": Z, "a": A}, {"z": MSE, "a": None}, ONE),
+    # LD203 took one array for two outputs for a swap.
+    "one target for both outputs, in a list": Case(3, {"z": Z, "a": A}, MSE, [ONE, ONE]),
+    # LD203: a flat list for outputs that are a list with a dict in it.
+    "a flat list for nested outputs": Case(
+        3, [{"z": Z, "a": A}, Output("m", (1,))], MSE, [ONE, TWO, Target("numbers", (3, 1), 3)]
+    ),
+    # LD504 told two losses of one output as a note, though another was left without.
+    "losses in a container too many": Case(
+        3, [[Z, A], Output("m", (1,))], [[[MSE, MAE], MSE]], [[ONE, TWO], Target("numbers", (3, 1), 3)]
+    ),
+    # LD532 went by Keras's own losses alone.
+    "a column of weights, a list of one target and a user's loss": Case(
+        3, [Z], [Loss("cubed")], [ONE], None, [Weights((3, 1), 1)]
+    ),
+    "one weight for all in a list": Case(
+        3, {"a": {"z": Z, "m": A}}, MSE, {"a": {"z": ONE, "m": TWO}}, [{"a": {"z": 3.0, "m": 3.0}}]
+    ),
 }

@@ -142,6 +142,12 @@ def assigned(outputs: Tree, given: Tree, what: str, wanted: set[str] | None = No
         raise NoMeaning(f"one {what} stands where {len(flat)} outputs are")
     if isinstance(given, dict):
         return _by_name(outputs, given, what, wanted)
+    if len(given) == len(outputs) == 1 and isinstance(outputs, dict):
+        try:
+            [(_, node)] = children(outputs)
+            return assigned(node, given[0], what, wanted)
+        except NoMeaning:  # one container too many, around all
+            return assigned(outputs, given[0], what, wanted)
     if len(given) == len(outputs):
         found = [assigned(node, part, what, wanted) for (_, node), part in zip(children(outputs), given, strict=True)]
         return [leaf for part in found for leaf in part]
