@@ -72,8 +72,11 @@ def tie_losses(outputs: Tree, losses: Tree, names: Names) -> Tree:
     One level alone, `[[f, g]]` for a dict, is what it holds.
     """
     if isinstance(losses, list | tuple) and not all(trees.is_leaf(v) for v in losses):
-        one = isinstance(outputs, dict) and len(losses) == 1
-        return tie_losses(outputs, losses[0], names) if one else losses
+        if isinstance(outputs, dict):
+            return tie_losses(outputs, losses[0], names) if len(losses) == 1 else losses
+        if isinstance(outputs, type(losses)) and len(outputs) == len(losses):
+            return type(losses)([tie_losses(o, v, None) for o, v in zip(outputs, losses, strict=True)])
+        return losses
     if isinstance(losses, dict) and isinstance(outputs, dict):
         return {k: tie_losses(outputs[k], v, None) if k in outputs else v for k, v in losses.items()}
     return tie(outputs, losses, names)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.facts import Exam
+from lossdoctor.facts import Exam, Run
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import At, CompileEdit, Edit, Finding, Tree
@@ -43,8 +43,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         if tree is not None
         else repairs.by_hand("name the losses", "compile", "the list does not hold one loss for each output")
     )
-    kinds = _kinds(exam)
-    differing = [(path, o) for path, o in crossed if kinds.get(path) != kinds.get(declared.losses[o])]
+    is_, due = _kinds(exam, exam.run), _kinds(exam, declared.run)
+    differing = [(path, output) for path, output in crossed if is_.get(output) != due.get(output)]
     if differing:
         path, output = differing[0]
         meant = declared.losses[output]
@@ -80,20 +80,24 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
 
 
-def _kinds(exam: Exam) -> dict[str, Any]:
-    """{loss path: what makes it this loss}: equal for two that compute the same."""
+def _kinds(exam: Exam, run: Run) -> dict[str, tuple[Any, ...]]:
+    """{output: what its loss is in this run}: equal for two that compute the same.
+
+    Keras's own are known by name, arguments and reduction ("crossentropy" is another one for other targets), the user's by
+    the object that they are.
+    """
     given = dict(trees.leaves("loss", exam.case.compile.loss))
-    kinds = {
-        call.loss_path: (
-            call.label,
+    declared = {} if exam.declared is None or run is exam.run else exam.declared.losses
+    return {
+        output: (
+            call.label if call.builtin else id(given.get(declared.get(output, call.loss_path))),
             call.reduction,
             repr(sorted(call.arguments.items())),
-            None if call.builtin else id(given[call.loss_path]),
         )
-        for call in exam.run.calls
-        if call.loss_path in given
+        for call in run.calls
+        for output in call.outputs
+        if output is not None
     }
-    return {path: kinds.get(path, path) for path, leaf in given.items() if leaf is not None}
 
 
 def _named(exam: Exam, path: str, labels: Mapping[str, str]) -> str:

@@ -82,4 +82,18 @@ FOUND: dict[str, Case] = {
     "one weight for all in a list": Case(
         3, {"a": {"z": Z, "m": A}}, MSE, {"a": {"z": ONE, "m": TWO}}, [{"a": {"z": 3.0, "m": 3.0}}]
     ),
+    # LD204 again: "crossentropy" is what the targets make of it, so that this crossing changes nothing.
+    "a crossing that changes nothing": Case(
+        3,
+        {n: Output(n, (3,), "softmax") for n in ("z", "a", "c")},
+        [Loss("crossentropy"), Loss("categorical_crossentropy"), Loss("crossentropy")],
+        {
+            "z": Target("classes", (3,), 1, 3, "int64"),
+            "a": Target("rows", (3, 3), 2, 3),
+            "c": Target("rows", (3, 3), 3, 3),
+        },
+    ),
+    "losses by place in a dict in a tuple": Case(
+        3, ({"z": Z, "a": A}, Output("m", (1,))), ([MSE, MAE], MSE), ({"z": ONE, "a": TWO}, ONE)
+    ),
 }
