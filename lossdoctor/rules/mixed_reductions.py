@@ -11,7 +11,8 @@ One reduction for all losses. Where a sum is wanted on purpose, put the factor i
 
 ## Measured
 Keras 3.15.1, TensorFlow: outputs `(8, 1)`, one MSE with `reduction="sum"` and one with the default: the gradient of the first is 8 times what the default gives. A sum with the weight
-1/8 comes out at the scale of the default, which is told as info.
+1/8 comes out at the scale of the default, which is told as info. JAX: `reduction="mean_with_sample_weight"` divides by the sum of the weights as
+given, before they are spread: with an output `(2, 4, 1)`, errors of 1 and weights of 1 in the shape `(2, 1)` the loss is 4, in the shape `(2, 4)` it is 1.
 """
 
 from __future__ import annotations
