@@ -2,7 +2,7 @@
 
 Private names used, all present from Keras 3.4 to 3.15: `keras.src.trainers.compile_utils.get_loss`, `trainer.model_supports_jit`,
 `keras.src.api_export.get_symbol_from_name`, `keras.src.backend.compute_output_spec`, `keras.src.backend.common.global_state`,
-`_keras_history` of a KerasTensor, `_compile_config`, `_compile_loss`, `_inputs_struct` and `_distribute_strategy` of a model. From Keras 3.6 on:
+`_keras_history` of a KerasTensor, `_compile_config`, `_inputs_struct` and `_distribute_strategy` of a model. From Keras 3.6 on:
 `keras.src.backend.{get_keras_mask, set_keras_mask}`; before, the mask is the attribute `_keras_mask` of a tensor.
 """
 

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from lossdoctor import trees
+from lossdoctor.case.leaves import array_of
 from lossdoctor.near import first_line
-from lossdoctor.types import ArrayRef, CaseError, Tree
+from lossdoctor.types import CaseError, Tree
 
 _WRAPPED = re.compile(r"Exception encountered when calling [^\n]*\n+(?:\x1b\[1m)?([^\n\x1b]+)")
 
@@ -47,7 +46,7 @@ def call_for_specs(model: Any, source: str, x: Tree, specs: Tree, whole: Callabl
                 outputs, masks, ("the model without its weights: its call() reads them, so they were loaded",)
             )
     try:
-        outputs, masks = _keras.called_specs(loaded, trees.map_leaves(_values, x))
+        outputs, masks = _keras.called_specs(loaded, trees.map_leaves(array_of, x))
     except Exception as error:
         raise CaseError(f"{source} cannot be called on the batch's x: {cause(error)}; check x.") from error
     note = (
@@ -62,10 +61,6 @@ def cause(error: BaseException) -> str:
     found = _WRAPPED.findall(str(error))
     text = found[-1].strip() if found else first_line(error)
     return (text if len(text) <= 300 else text[:297] + "...").rstrip(".")
-
-
-def _values(leaf: Any) -> Any:
-    return np.array(leaf.rows(leaf.shape[0] if leaf.shape else 0)) if isinstance(leaf, ArrayRef) else leaf
 
 
 __all__ = ["Called", "call_for_specs", "cause"]

@@ -81,12 +81,23 @@ def named_bfloat16(array: ArrayRef) -> ArrayRef:
     return ReadArray(array.shape, "bfloat16", lambda count: array.rows(count).view(ml_dtypes.bfloat16))
 
 
+def read_whole(leaf: Any) -> Any:
+    """An array leaf of a batch read whole; any other leaf as it is."""
+    return leaf.rows(leaf.shape[0] if leaf.shape else 0) if isinstance(leaf, ArrayRef) else leaf
+
+
+def array_of(leaf: Any) -> Any:
+    """An array leaf read whole, as a new array; any other leaf as it is."""
+    # A copy, so that no two leaves are one object: Keras's pairing is read off the identity of tensors.
+    return np.array(read_whole(leaf)) if isinstance(leaf, ArrayRef) else leaf
+
+
 def storable(leaf: Any) -> np.ndarray | None:
     """A leaf as a batch file keeps it, None for what is no array; types of 8 bits and less that NumPy lacks are widened."""
     found = as_array(leaf) or (as_dense(leaf) or (None,))[0]
     if found is None:
         return None
-    array = found.rows(found.shape[0]) if found.shape else found.rows(0)
+    array: np.ndarray = read_whole(found)
     if array.dtype.kind == "V" and array.dtype.fields is None and array.dtype.itemsize == 1:
         return array.astype("float32" if "float" in array.dtype.name else "int8")
     return array.astype("S") if found.dtype == "string" else array

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lossdoctor import trees
+from lossdoctor.case.leaves import array_of
 from lossdoctor.types import ArrayRef, Case, Spec, Tail, Tree
 
 SEED = 20373
@@ -103,12 +104,6 @@ def _mask(spec: Any) -> np.ndarray | None:
     if mask.ndim >= 2 and mask.shape[1] > 1:
         mask[::2, -1] = False
     return mask
-
-
-def array_of(leaf: Any) -> Any:
-    """An array leaf read whole, as a new array; any other leaf as it is."""
-    # A copy, so that no two leaves are one object: Keras's pairing is read off the identity of tensors.
-    return np.array(leaf.rows(leaf.shape[0] if leaf.shape else 0)) if isinstance(leaf, ArrayRef) else leaf
 
 
 def _x_rows(case: Case) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from lossdoctor import _graph, _keras, trees
-from lossdoctor.exam.setup import array_of
+from lossdoctor.case.leaves import array_of
 from lossdoctor.types import (
     ActivationEdit,
     ArrayRef,

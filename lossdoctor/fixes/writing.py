@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from lossdoctor import _keras, trees
 from lossdoctor.case.batch import load_batch_argument, save_batch
+from lossdoctor.case.leaves import read_whole
 from lossdoctor.files import write_bytes
 from lossdoctor.fixes.apply import ROOTS, EditError, Written, run_statement
 from lossdoctor.fixes.code import Needs, compile_code, edit_code
@@ -93,13 +94,9 @@ def write_batch(batch: Batch, target: Path, edits: Sequence[Edit], names: tuple[
                 whole = run_statement(whole, edit.code)
             except EditError as error:
                 raise CaseError(f"{target} was not written: on the whole batch {error}.") from error
-    save_batch(target, *(trees.map_leaves(_array, getattr(whole, root)) for root in ROOTS))
+    save_batch(target, *(trees.map_leaves(read_whole, getattr(whole, root)) for root in ROOTS))
     sizes = [leaf.shape[0] for leaf in trees.values(whole.y) if isinstance(leaf, ArrayRef) and leaf.shape]
     return max(sizes, default=0)
-
-
-def _array(leaf: Any) -> Any:
-    return leaf.rows(leaf.shape[0] if leaf.shape else 0) if isinstance(leaf, ArrayRef) else leaf
 
 
 def source_parts(before: Case, after: Case, steps: Sequence[tuple[Case, Sequence[Edit]]]) -> dict[str, Any]:

@@ -19,9 +19,10 @@ One output with `y=[t]`: the weights, `[w]` by then, become one tensor of shape 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.facts import Exam, LossCall
+from lossdoctor.facts import Exam, LossCall, Zeroed
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import ArrayRef, BatchEdit, Finding, Tree
@@ -39,37 +40,24 @@ def check(exam: Exam) -> Iterator[Finding]:
         if shared.failed_in(exam, call) and _to_blame(call):
             yield _raises(exam, call)
         elif not shared.raises(exam) and found is not None and found.after > 0 and _stacked(exam, call):
-            yield RULE.finding(
-                "error",
-                "silent",
+            yield _kept(
+                call,
+                found,
                 f"The sample weights of {found.output} reach {call.label} in a {trees.container(_container(exam))} of one, which becomes the shape "
-                f"{call.sample_weight_shape}: with row {found.row} of the weights at 0, sample {found.row} keeps a gradient of {shared.number(found.after)}.",
-                where=("sample_weight", found.output),
-                evidence={
-                    f"gradient of sample {found.row}": found.after,
-                    "weights shape": list(call.sample_weight_shape),
-                },
-                fixes=(_bare(exam),),
+                f"{call.sample_weight_shape}",
+                _bare(exam),
             )
         elif not shared.raises(exam) and found is not None and found.after > 0 and _too_many_axes(call):
-            yield RULE.finding(
-                "error",
-                "silent",
-                f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {call.output_shapes[0][:-1]} at {found.output}: "
-                f"with row {found.row} of the weights at 0, sample {found.row} keeps a gradient of {shared.number(found.after)}.",
-                where=("sample_weight", found.output),
-                evidence={
-                    f"gradient of sample {found.row}": found.after,
-                    "weights shape": list(call.sample_weight_shape),
-                    "output shape": list(call.output_shapes[0]),
-                },
-                fixes=(
-                    repairs.by_hand(
-                        "give one weight a value of the loss, or weigh the columns in the loss",
-                        "batch",
-                        "which values the weights belong to is not written",
-                    ),
+            yield _kept(
+                call,
+                found,
+                f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {call.output_shapes[0][:-1]} at {found.output}",
+                repairs.by_hand(
+                    "give one weight a value of the loss, or weigh the columns in the loss",
+                    "batch",
+                    "which values the weights belong to is not written",
                 ),
+                **{"output shape": list(call.output_shapes[0])},
             )
         elif found is not None and found.column_before and found.after > 0 and not found.column_after:
             yield RULE.finding(
@@ -85,6 +73,22 @@ def check(exam: Exam) -> Iterator[Finding]:
                 },
                 fixes=(_fix(exam),),
             )
+
+
+def _kept(call: LossCall, found: Zeroed, seen: str, fix: Fix, **more: Any) -> Finding:
+    """A sample whose weight is 0 and that keeps a gradient all the same."""
+    return RULE.finding(
+        "error",
+        "silent",
+        f"{seen}: with row {found.row} of the weights at 0, sample {found.row} keeps a gradient of {shared.number(found.after)}.",
+        where=("sample_weight", found.output),
+        evidence={
+            f"gradient of sample {found.row}": found.after,
+            "weights shape": list(call.sample_weight_shape or ()),
+            **more,
+        },
+        fixes=(fix,),
+    )
 
 
 def _to_blame(call: LossCall) -> bool:

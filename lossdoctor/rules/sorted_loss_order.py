@@ -43,7 +43,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         if tree is not None
         else repairs.by_hand("name the losses", "compile", "the list does not hold one loss for each output")
     )
-    is_, due = _kinds(exam, exam.run), _kinds(exam, declared.run)
+    is_, due = _kinds(exam, exam.run, {}), _kinds(exam, declared.run, declared.losses)
     differing = [(path, output) for path, output in crossed if is_.get(output) != due.get(output)]
     if differing:
         path, output = differing[0]
@@ -80,17 +80,16 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
 
 
-def _kinds(exam: Exam, run: Run) -> dict[str, tuple[Any, ...]]:
+def _kinds(exam: Exam, run: Run, written: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
     """{output: what its loss is in this run}: equal for two that compute the same.
 
     Keras's own are known by name, arguments and reduction ("crossentropy" is another one for other targets), the user's by
-    the object that they are.
+    the object that they are; `written` maps outputs to the paths of theirs in `loss`, where the run has other paths.
     """
     given = dict(trees.leaves("loss", exam.case.compile.loss))
-    declared = {} if exam.declared is None or run is exam.run else exam.declared.losses
     return {
         output: (
-            call.label if call.builtin else id(given.get(declared.get(output, call.loss_path))),
+            call.label if call.builtin else id(given.get(written.get(output, call.loss_path))),
             call.reduction,
             repr(sorted(call.arguments.items())),
         )
