@@ -7,12 +7,14 @@ Keras raises a `KeyError` that speaks of targets and outputs alike; it does not 
 
 ## What to do
 Nest the losses like the outputs. A loss at a subtree gets the whole subtree; to put losses at two levels, give a list: the
-subtree's loss first, then a dict for its parts.
+subtree's loss first, then a dict for its parts. Below a list of
+outputs, give one flat list of losses there: TensorFlow's wrappers hide what is nested in it.
 
 ## Measured
 Keras 3.15.1, TensorFlow: `{"detection.bbox": "mse"}` raises "The path: ('detection.bbox',) in the `loss` argument, can't be found". Nested losses
 work from 3.7 on: `{"detection": [whole, {"bbox": a, "confidence": b}]}` applies both levels. On a list of outputs, keys must be all of
-`output_names`: "Expected keys [...]". Reported as keras-team/keras#20351 and #20358.
+`output_names`: "Expected keys [...]". `{"heads": [{"s": a, "b": b}]}` is read on JAX; on TensorFlow a list below the top of `loss` becomes a
+`ListWrapper`, which `CompileLoss._build_nested` takes for several losses of one place, and fit raises a KeyError. Reported as keras-team/keras#20351 and #20358.
 """
 
 from __future__ import annotations
@@ -45,9 +47,27 @@ def check(exam: Exam) -> Iterator[Finding]:
             fixes=(repairs.compile_argument("nest the losses", "loss", _nested(loss)),),
         )
         return
+    if not unknown and exam.case.environment.backend == "tensorflow":
+        yield from (_below_a_list(exam, path) for path in _named_in_lists("loss", outputs, loss))
     for path, key, known in unknown:
         guess = near.nearest(key, known)
         where = f"{path}[{key!r}]"
+        if not known:
+            yield RULE.finding(
+                "error",
+                "raises",
+                f"{where} is a loss by name, and {_output(path)} is no dict of outputs: fit raises.",
+                where=(where,),
+                evidence={"error": shared.error(exam)},
+                fixes=(
+                    repairs.by_hand(
+                        f"nest loss like the outputs: {shared.listed(_below(exam, path))}",
+                        "compile",
+                        "which output it is for is not written",
+                    ),
+                ),
+            )
+            continue
         yield RULE.finding(
             "error",
             "raises",
@@ -69,9 +89,71 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
 
 
+def _output(path: str) -> str:
+    return "y_pred" + path.removeprefix("loss")
+
+
+def _below(exam: Exam, path: str) -> list[str]:
+    """The outputs for which the losses at `path` are."""
+    there = _output(path)
+    return [p for p in trees.paths("y_pred", exam.case.model.outputs) if p == there or p.startswith(f"{there}[")]
+
+
+def _below_a_list(exam: Exam, path: str) -> Finding:
+    given = exam.case.compile.loss
+    flat = [At(p) if leaf is not None else None for p, leaf in trees.leaves("loss", given) if p.startswith(f"{path}[")]
+    below = _below(exam, path)
+    title = f"one flat list in {path}, in the order of {shared.listed(below)}"
+    declared = [p for p, _ in trees.declared_leaves("y_pred", exam.case.model.outputs) if p in below]
+    why = "some of these outputs have no loss" if len(flat) != len(below) else "" if declared == below else _UNORDERED
+    return RULE.finding(
+        "error",
+        "raises",
+        f"{path} is a list with losses by name inside, which Keras does not read on TensorFlow: fit raises.",
+        where=(path,),
+        evidence={"outputs there": below, "error": shared.error(exam)},
+        fixes=(
+            repairs.by_hand(title, "compile", why)
+            if why
+            else repairs.compile_argument(
+                title, "loss", _replaced("loss", repairs.present(exam, "loss"), path, flat), "review"
+            ),
+        ),
+    )
+
+
+_UNORDERED = "the outputs are declared in another order, in which LD204 reads such a list"
+
+
+def _replaced(here: str, tree: Tree, path: str, value: Tree) -> Tree:
+    if here == path:
+        return value
+    if isinstance(tree, dict):
+        return {k: _replaced(f"{here}[{k!r}]", v, path, value) for k, v in tree.items()}
+    return tree
+
+
+def _named_in_lists(path: str, outputs: Tree, loss: Tree) -> Iterator[str]:
+    """The places where both are lists and the losses in it have names."""
+    if isinstance(loss, dict) and isinstance(outputs, dict):
+        for key, value in loss.items():
+            yield from _named_in_lists(f"{path}[{key!r}]", outputs[key], value)
+    elif isinstance(loss, list | tuple) and isinstance(outputs, list | tuple) and not all(map(trees.is_leaf, loss)):
+        yield path
+
+
 def _unknown(
     path: str, outputs: Tree, loss: Tree, names: tuple[str, ...]
 ) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """(path of the dict, its key, the names that it could be) for every key that names nothing."""
+    if isinstance(loss, list | tuple):
+        by_place = isinstance(outputs, list | tuple) and len(outputs) == len(loss)
+        for place, part in enumerate(loss):
+            if by_place:
+                yield from _unknown(f"{path}[{place}]", outputs[place], part, ())
+            elif isinstance(part, dict):  # a subtree's own loss, then the losses of its parts
+                yield from _unknown(path, outputs, part, names)
+        return
     if not isinstance(loss, dict):
         return
     known = tuple(str(k) for k in outputs) if isinstance(outputs, dict) else names
@@ -79,15 +161,7 @@ def _unknown(
         if key not in known:
             yield path, str(key), known
         elif isinstance(outputs, dict):
-            parts = (
-                [value]
-                if isinstance(value, dict)
-                else [v for v in value if isinstance(v, dict)]
-                if isinstance(value, list)
-                else []
-            )
-            for part in parts:
-                yield from _unknown(f"{path}[{key!r}]", outputs[key], part, ())
+            yield from _unknown(f"{path}[{key!r}]", outputs[key], value, ())
 
 
 def _resolve(outputs: Tree, dotted: str) -> Tree | None:
@@ -132,14 +206,27 @@ def _renamed(exam: Exam, path: str, old: str, new: str) -> Fix:
 
 def _choices(exam: Exam, path: str, key: str, known: tuple[str, ...]) -> tuple[Fix, ...]:
     """A key that is like no output's name may be any output that has no loss yet."""
-    node = dict(repairs.present(exam, "loss")) if path == "loss" else {}
+    node = dict(next(_dicts_at("loss", repairs.present(exam, "loss"), path)))
     free = [name for name in known if name not in node]
-    if not free and node:
+    if not free and path == "loss":
         kept = {k: v for k, v in node.items() if k != key}
         return (repairs.compile_argument(f"leave {key!r} out", "loss", kept, "review"),)
     return tuple(
         _with_grade(_renamed(exam, path, key, name), f"if {key!r} is {name!r}: rename it") for name in free[:4]
     )
+
+
+def _dicts_at(here: str, tree: Tree, path: str) -> Iterator[dict[str, Any]]:
+    """The dicts of losses at `path`, by keys and places; a list at it may hold them."""
+    if isinstance(tree, dict) and here == path:
+        yield tree
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _dicts_at(f"{here}[{key!r}]", value, path)
+    elif isinstance(tree, list | tuple):
+        for place, value in enumerate(tree):
+            yield from _dicts_at(here, value, path)
+            yield from _dicts_at(f"{here}[{place}]", value, path)
 
 
 def _with_grade(fix: Fix, title: str) -> Fix:
@@ -151,8 +238,8 @@ def _rekeyed(here: str, tree: Tree, path: str, old: str, new: str) -> Tree:
         if here == path:
             return {(new if k == old else k): v for k, v in tree.items()}
         return {k: _rekeyed(f"{here}[{k!r}]", v, path, old, new) for k, v in tree.items()}
-    if isinstance(tree, list):  # a subtree's own loss, and the losses of its parts
-        return [_rekeyed(here, v, path, old, new) for v in tree]
+    if isinstance(tree, list):  # by place, or a subtree's own loss and the losses of its parts
+        return [_rekeyed(here, _rekeyed(f"{here}[{i}]", v, path, old, new), path, old, new) for i, v in enumerate(tree)]
     return tree
 
 
@@ -164,6 +251,13 @@ model = keras.Model(i, {
 })
 x = np.ones((8, 4))
 y = {"detection": {"bbox": np.ones((8, 4)), "confidence": np.ones((8, 1))}, "cls": np.ones((8, 3))}
+"""
+
+_HEADS = """\
+i = keras.Input((4,))
+model = keras.Model(i, {"heads": [{"s": layers.Dense(1)(i), "t": layers.Dense(4)(i)}]})
+x = np.ones((8, 4))
+y = {"heads": [{"s": np.ones((8, 1)), "t": np.ones((8, 4))}]}
 """
 
 RULE = Rule(
@@ -180,8 +274,15 @@ RULE = Rule(
             "error",
         ),
         Example("a misspelt key", _MODEL + 'model.compile(loss={"detektion": "mse", "cls": "mse"})\n', "error"),
+        Example("a name for one output", _HEADS + 'model.compile(loss={"heads": {"s": "mse"}})\n', "error"),
+        Example(
+            "names below a list of outputs",
+            _HEADS + 'model.compile(loss={"heads": [{"s": "mse", "t": "mae"}]})\n',
+            "error|tensorflow",
+        ),
     ),
     good=(
+        Example("one flat list below a list", _HEADS + 'model.compile(loss={"heads": ["mae", "mse"]})\n'),
         Example(
             "nested like the outputs",
             _MODEL + 'model.compile(loss={"detection": {"bbox": "mse", "confidence": "mae"}, "cls": "mse"})\n',

@@ -7,7 +7,8 @@ Keras packs the list into the dict with its keys sorted: the first loss goes to 
 output, not to the one that was declared first.
 
 ## What to do
-Name the losses: `loss={"z": ..., "a": ...}`.
+Name the losses: `loss={"z": ..., "a": ...}`. Below a list of outputs, TensorFlow
+takes no names: write the losses there in sorted-key order.
 
 ## Measured
 Keras 3.15.1, TensorFlow: outputs `{"z", "a"}` declared in that order, `loss=["mse", "mae"]`: a gets mse, z gets mae
@@ -22,7 +23,7 @@ from typing import Any
 from lossdoctor import trees
 from lossdoctor.facts import Exam, Run
 from lossdoctor.rules import repairs, shared
-from lossdoctor.rules.rule import Example, Rule
+from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import At, CompileEdit, Edit, Finding, Tree
 
 
@@ -37,13 +38,14 @@ def check(exam: Exam) -> Iterator[Finding]:
         for call, output, _ in shared.pairs(exam)
         if output in declared.losses and call.loss_path != declared.losses[output]
     ]
-    tree = _tree(exam, declared.losses)
-    fix = (
-        repairs.compile_argument("name the losses", "loss", tree, more=_weights(exam))
-        if tree is not None
-        else repairs.by_hand("name the losses", "compile", "the list does not hold one loss for each output")
+    fix = _fix(exam, declared.losses)
+    is_ = _kinds(exam, exam.run, {})
+    due = (
+        _kinds(exam, declared.run, declared.losses)
+        if declared.run.calls
+        # On TensorFlow, Keras takes no dicts of losses inside a list: each loss is then known by what it is in the run as given.
+        else {o: _by_path(exam).get(path) for o, path in declared.losses.items()}
     )
-    is_, due = _kinds(exam, exam.run, {}), _kinds(exam, declared.run, declared.losses)
     differing = [(path, output) for path, output in crossed if is_.get(output) != due.get(output)]
     if differing:
         path, output = differing[0]
@@ -56,7 +58,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=tuple(p for loss, o in crossed for p in (o, loss)),
             evidence={
                 "loss as Keras pairs": exam.run.outcome.loss,
-                "loss paired as declared": declared.run.outcome.loss,
+                **({"loss paired as declared": declared.run.outcome.loss} if declared.run.calls else {}),
                 **{f"{o} gets": f"{p} {labels.get(p)}" for p, o in crossed},
             },
             fixes=(fix,),
@@ -99,9 +101,38 @@ def _kinds(exam: Exam, run: Run, written: Mapping[str, str]) -> dict[str, tuple[
     }
 
 
+def _by_path(exam: Exam) -> dict[str, tuple[Any, ...]]:
+    kinds = _kinds(exam, exam.run, {})
+    return {call.loss_path: kinds[output] for call, output, _ in shared.pairs(exam) if output in kinds}
+
+
 def _named(exam: Exam, path: str, labels: Mapping[str, str]) -> str:
     given = dict(trees.leaves("loss", exam.case.compile.loss))
     return "None" if given.get(path, "") is None else labels.get(path, "its own")
+
+
+def _fix(exam: Exam, losses: Mapping[str, str]) -> Fix:
+    tree = _tree(exam, losses)
+    if tree is None:
+        return repairs.by_hand("name the losses", "compile", "the list does not hold one loss for each output")
+    if exam.declared is None or exam.declared.run.calls or not _dict_in_list(tree):
+        return repairs.compile_argument("name the losses", "loss", tree, more=_weights(exam))
+    kept = shared.listed([losses.get(path, path) for path in shared.flat_outputs(exam)])
+    return repairs.by_hand(
+        f"put these losses into the order {kept}, in which Keras deals them out, and the outputs into sorted-key order",
+        "compile",
+        "Keras on TensorFlow takes no losses by name below a list",
+    )
+
+
+def _dict_in_list(tree: Tree) -> bool:
+    """True for losses that Keras cannot read: names below a place in a list."""
+    if trees.is_leaf(tree):
+        return False
+    held = [child for _, child in trees.children(tree)]
+    return any(_dict_in_list(c) for c in held) or (
+        not isinstance(tree, dict) and any(isinstance(c, dict) for c in held)
+    )
 
 
 def _tree(exam: Exam, losses: Mapping[str, str]) -> Tree:
@@ -127,6 +158,13 @@ x = np.ones((8, 4))
 y = {"z": np.ones((8, 1)), "a": np.zeros((8, 1))}
 """
 
+_HEADS = """\
+i = keras.Input((4,))
+model = keras.Model(i, {"heads": [{"z": layers.Dense(1)(i), "a": layers.Dense(1)(i)}]})
+x = np.ones((8, 4))
+y = {"heads": [{"z": np.ones((8, 1)), "a": np.zeros((8, 1))}]}
+"""
+
 RULE = Rule(
     code="LD204",
     name="sorted-loss-order",
@@ -134,6 +172,12 @@ RULE = Rule(
     summary="A list of losses on dict outputs is dealt out in sorted-key order.",
     page=__doc__,
     check=check,
-    bad=(Example("a gets z's loss", _MODEL + 'model.compile(loss=["mse", "mae"])\n', "error"),),
-    good=(Example("losses by name", _MODEL + 'model.compile(loss={"z": "mse", "a": "mae"})\n'),),
+    bad=(
+        Example("a gets z's loss", _MODEL + 'model.compile(loss=["mse", "mae"])\n', "error"),
+        Example("where losses have no names", _HEADS + 'model.compile(loss={"heads": ["mse", "mae"]})\n', "error"),
+    ),
+    good=(
+        Example("losses by name", _MODEL + 'model.compile(loss={"z": "mse", "a": "mae"})\n'),
+        Example("equal losses", _HEADS + 'model.compile(loss={"heads": ["mse", "mse"]})\n'),
+    ),
 )
