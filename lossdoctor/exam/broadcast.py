@@ -54,7 +54,9 @@ def _broadcast(identifier: Any, call: LossCall) -> Broadcast | None:
             explicit = value(np.broadcast_to(y, shape), np.broadcast_to(p, shape))
             same = y.shape != p.shape and bool(np.isclose(as_given, explicit, rtol=1e-5, atol=1e-7))
             crossed = same and y.ndim != p.ndim and _crosses(value, target, output, as_given)
-            counts = same and y.ndim == p.ndim and not np.isclose(value(1 - target, output), as_given, rtol=1e-5)
+            # Of one sample there is no other: then a target of fewer values than its output is used for several.
+            spread = y.ndim == p.ndim or (len(output) == 1 and call.builtin and y.size < p.size)
+            counts = same and spread and not np.isclose(value(1 - target, output), as_given, rtol=1e-5)
         except ValueError:  # shapes that do not broadcast
             continue
         except Exception:  # a loss that cannot take the expanded shapes does not broadcast

@@ -51,7 +51,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             yield _kept(
                 call,
                 found,
-                f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {call.output_shapes[0][:-1]} at {found.output}",
+                f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {_compared(call)[:-1]} at {found.output}",
                 repairs.by_hand(
                     "give one weight a value of the loss, or weigh the columns in the loss",
                     "batch",
@@ -110,7 +110,13 @@ def _too_many_axes(call: LossCall) -> bool:
     weights = call.sample_weight_shape or ()
     while weights and weights[-1] == 1:
         weights = weights[:-1]
-    return call.builtin and len(weights) > max(1, len(call.output_shapes[0]) - 1)
+    return call.builtin and len(weights) > max(1, len(_compared(call)) - 1)
+
+
+def _compared(call: LossCall) -> tuple[int, ...]:
+    """The output's shape as Keras's own loss gets it: a last axis of size 1 that the target lacks is squeezed."""
+    output = call.output_shapes[0]
+    return output[:-1] if call.wrapped and call.target_shapes == (output[:-1],) and output[-1] == 1 else output
 
 
 def _container(exam: Exam) -> Tree:

@@ -41,7 +41,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         for _, output, target in shared.pairs(exam)
         if target is not None and output in declared.targets and target != declared.targets[output]
     ]
-    if all(_equal(exam, target, meant) for _, target, meant in crossed):
+    alike = crossed if all(_equal(exam, target, meant) for _, target, meant in crossed) else []
+    if alike:
         crossed = []
     fits_as_declared = declared.run.outcome.status == "ok" and _misfits(declared.run) <= _misfits(exam.run)
     if crossed and not shared.raises(exam) and fits_as_declared:
@@ -56,7 +57,9 @@ def check(exam: Exam) -> Iterator[Finding]:
         yield RULE.finding(
             "info",
             "note",
-            "y is positional and the outputs are a dict: Keras pairs them in sorted-key order, which here is the declared "
+            _alike(*alike[0])
+            if alike
+            else "y is positional and the outputs are a dict: Keras pairs them in sorted-key order, which here is the declared "
             "order. A renamed output would silently swap them.",
             where=("y",),
             evidence={"outputs": list(shared.names(exam))},
@@ -64,13 +67,22 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
 
 
+def _alike(output: str, target: str, meant: str) -> str:
+    return (
+        f"{output} is trained on {target}, not on {meant}: Keras deals positional targets out in sorted-key order. In this batch the two hold the "
+        "same; where they do not, the outputs are swapped without a word."
+    )
+
+
 def _equal(exam: Exam, target: str, meant: str) -> bool:
     """True where the examined rows of two targets hold the same: one array may be the target of two outputs."""
     leaves = dict(trees.leaves("y", exam.case.batch.y))
     one, other = leaves[target], leaves[meant]
-    if not isinstance(one, ArrayRef) or not isinstance(other, ArrayRef) or tuple(one.shape) != tuple(other.shape):
+    if not isinstance(one, ArrayRef) or not isinstance(other, ArrayRef):
         return False
-    return bool((one.rows(exam.case.rows) == other.rows(exam.case.rows)).all())
+    if _bare(tuple(one.shape)) != _bare(tuple(other.shape)):
+        return False
+    return bool((one.rows(exam.case.rows).ravel() == other.rows(exam.case.rows).ravel()).all())
 
 
 def _raises(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]], fix: Fix) -> Finding:

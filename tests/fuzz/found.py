@@ -96,4 +96,23 @@ FOUND: dict[str, Case] = {
     "losses by place in a dict in a tuple": Case(
         3, ({"z": Z, "a": A}, Output("m", (1,))), ([MSE, MAE], MSE), ({"z": ONE, "a": TWO}, ONE)
     ),
+    # Batches of one row: no other sample's target can be met.
+    "one number for two values, in a batch of one row": Case(1, Output("z", (2, 1)), MSE, Target("numbers", (1,), 20)),
+    "one number for one value, in a batch of one row": Case(1, Output("z", (1, 1)), MSE, Target("numbers", (1,), 20)),
+    # LD203 took two arrays of the same numbers and other shapes for a swap.
+    "the same number in two shapes": Case(
+        1,
+        {"z": Output("z", (1,), "sigmoid"), "cls": Output("cls", (1,), "sigmoid")},
+        {"z": [Loss("binary_crossentropy")], "cls": None},
+        [Target("bits", (1, 1), 0, 2, "int64"), Target("bits", (1,), 1, 2)],
+    ),
+    # LD532 went by the output's axes, of which Keras squeezes the last.
+    "weights a step, and a target without the last axis": Case(
+        3,
+        [Output("a", (3, 1), "sigmoid")],
+        Loss("binary_crossentropy"),
+        [Target("bits", (3, 3), 30, 2)],
+        None,
+        [Weights((3, 3), 10)],
+    ),
 }
