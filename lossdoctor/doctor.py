@@ -101,7 +101,8 @@ def prove_repairs(exam: Exam, findings: tuple[Finding, ...], every: tuple[Findin
     """The findings with their repairs tried on the case, each by a new exam; `every` is what all rules find."""
     from lossdoctor.fixes.verify import State, prove
 
-    proven = {(f.code, f.where, f.message): f.fixes for f in prove(State(exam.case, exam, every), examined)}
+    state = exam.known.setdefault("state", State(exam.case, exam, every))
+    proven = {(f.code, f.where, f.message): f.fixes for f in prove(state, examined)}
     return tuple(replace(f, fixes=proven.get((f.code, f.where, f.message), f.fixes)) for f in findings)
 
 
@@ -109,7 +110,10 @@ def state_of(exam: Exam) -> State:
     """An exam with what every rule says of it: where repairs start from."""
     from lossdoctor.fixes.verify import State
 
-    return State(exam.case, exam, apply_rules(exam, (), ())[0])
+    if "state" not in exam.known:
+        exam.known["state"] = State(exam.case, exam, apply_rules(exam, (), ())[0])
+    state: State = exam.known["state"]
+    return state
 
 
 def examined(case: Case) -> tuple[Exam, tuple[Finding, ...]]:
@@ -124,7 +128,10 @@ def plan_repairs(exam: Exam, grades: Sequence[str] = ("safe", "review")) -> Plan
     """The plan of least change for an examined case."""
     from lossdoctor.fixes.plan import make_plan
 
-    return make_plan(state_of(exam), examined, tuple(grades))
+    plans: dict[tuple[str, ...], Plan] = exam.known.setdefault("plans", {})
+    if tuple(grades) not in plans:
+        plans[tuple(grades)] = make_plan(state_of(exam), examined, tuple(grades))
+    return plans[tuple(grades)]
 
 
 def apply_rules(

@@ -354,6 +354,8 @@ class Exam:
     probes: Probes = field(default_factory=Probes)
     replicated: Replicated | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
+    # What was worked out from these facts, kept as long as they are: no exam is made twice.
+    known: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def run(self) -> Run:

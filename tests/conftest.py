@@ -7,6 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.quick import compile_quickly
+
+# Before Keras is imported.
+compile_quickly()
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,8 +42,6 @@ SHORT_RELEASES = ("3.4.1", "3.6.0")
 SHORT = ("tests/test_releases.py", "tests/rules/test_examples.py")
 SHORT_CHOICE = "test_releases or LD102 or LD103 or LD104 or LD201 or LD202 or LD206 or LD501 or LD502 or LD506 or LD511"
 _TOOLS = ("pytest", "pytest-xdist", "hypothesis", "jsonschema", "pyyaml")
-# Tests compile many tiny programs and run each once.
-_FAST = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def surroundings(release: Release) -> dict[str, str]:
     """The process environment: the tests and the source of this folder, whatever else is installed."""
     found = environments.variables(release)
     path = os.pathsep.join([str(ROOT), found.get("PYTHONPATH", "")])
-    return {**found, **_FAST, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**found, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def counted(release: Release, beside: str, report: Path) -> Result:

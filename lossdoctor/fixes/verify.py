@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lossdoctor.facts import Exam
 from lossdoctor.fixes.apply import EditError, apply, provenance
@@ -18,11 +18,12 @@ Again = Callable[[Case], tuple[Exam, tuple[Finding, ...]]]
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """One case, what Keras does with it, and what the rules say."""
+    """One case, what Keras does with it, what the rules say, and what the edits made of it that were tried."""
 
     case: Case
     exam: Exam
     findings: tuple[Finding, ...]
+    tried: dict[tuple[Edit, ...], State | None] = field(default_factory=dict, repr=False)
 
     @property
     def wrong(self) -> tuple[Finding, ...]:
@@ -42,11 +43,13 @@ def make_state(case: Case, again: Again) -> State:
 
 
 def applied(state: State, edits: tuple[Edit, ...], again: Again) -> State | None:
-    """The case after the edits, examined; None where they cannot be carried out on it."""
-    try:
-        return make_state(apply(state.case, edits), again)
-    except EditError:
-        return None
+    """The case after the edits, examined once; None where they cannot be carried out on it."""
+    if edits not in state.tried:
+        try:
+            state.tried[edits] = make_state(apply(state.case, edits), again)
+        except EditError:
+            state.tried[edits] = None
+    return state.tried[edits]
 
 
 def proves(before: State, after: State, finding: Finding, grade: str) -> bool:
@@ -133,14 +136,12 @@ def prove(before: State, again: Again) -> tuple[Finding, ...]:
 
     The first 12 repairs are tried, worst findings first; the others stay unverified.
     """
-    seen: dict[tuple[Edit, ...], State | None] = {}
     together = _together(before, again)
 
     def after(fix: Fix) -> State | None:
-        key = fix.edits
-        if key not in seen and len(seen) < _MOST_TRIED:
-            seen[key] = applied(before, key, again)
-        return seen.get(key)
+        if fix.edits in before.tried or len(before.tried) < _MOST_TRIED:
+            return applied(before, fix.edits, again)
+        return None
 
     def tried(finding: Finding, fix: Fix) -> Fix:
         if fix.edits in together:

@@ -14,26 +14,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from tests.quick import compile_quickly
+
 ROUND = 100  # cases drawn from one seed
 FORGET = 150  # cases after which Keras's and the backend's memory of models is cleared
-
-
-def set_up() -> None:
-    """The backend with its optimizers off: tiny models are compiled once and run once. Before Keras is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if os.environ.get("KERAS_BACKEND") == "jax":
-        flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-        os.environ.setdefault("XLA_FLAGS", flags)
-        import jax
-
-        # Programs of one operation come again in every process: they are kept on disk.
-        jax.config.update("jax_compilation_cache_dir", str(Path(tempfile.gettempdir()) / "lossdoctor-fuzz-jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    else:
-        import tensorflow as tf
-
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def draw(seed: int) -> list[Any]:
@@ -200,7 +184,7 @@ def main() -> int:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir()) / f"lossdoctor-fuzz-{backend}.jsonl")
     arguments = parser.parse_args()
-    set_up()
+    compile_quickly()
     return run(arguments)
 
 
