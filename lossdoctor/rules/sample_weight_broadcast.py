@@ -13,6 +13,8 @@ Give `(N, 1)` for one weight a sample, or `(N, T)` for one a step.
 ## Measured
 Keras 3.15.1, TensorFlow and JAX: `(8,)` weights on an MSE of `(8, 8, 1)` train with the weights along the steps; on `(8, 5, 1)` they raise; `(8, 1)`, `(8, 5)` and `(8, 5, 1)` work.
 One output with `y=[t]`: the weights, `[w]` by then, become one tensor of shape `(1, N, 1)`; `(N,)` weights happen to work, `(N, 1)` meet every sample.
+Nested outputs and a flat list of targets: one array of weights is put at every target, and `CompileLoss.call` looks for `sample_weight[1][0]` where an output is
+`y_pred[1][0]`: one row of the array, for all samples.
 `(N, D)` weights on `(N, D)` outputs do not weigh columns: the loss has one value a sample by then.
 """
 
@@ -39,6 +41,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         found = zeroed.get(str(call.outputs[0]))
         if shared.failed_in(exam, call) and _to_blame(call):
             yield _raises(exam, call)
+        elif not shared.raises(exam) and _part_of_one(exam, call):
+            yield _parted(exam, call)
         elif not shared.raises(exam) and found is not None and found.after > 0 and _stacked(exam, call):
             yield _kept(
                 call,
@@ -103,6 +107,32 @@ def _to_blame(call: LossCall) -> bool:
     # NumPy's rule: the last axes are lined up.
     tail = values[len(values) - len(weights) :] if len(weights) <= len(values) else ()
     return fits and (len(weights) > len(values) or any(a not in (1, b) for a, b in zip(weights, tail, strict=True)))
+
+
+def _part_of_one(exam: Exam, call: LossCall) -> bool:
+    """One array of weights was given, and the loss got a part of it."""
+    weights = exam.case.batch.sample_weight
+    given = call.sample_weight_shape or ()
+    return isinstance(weights, ArrayRef) and weights.shape[-len(given) :] == given and len(given) < len(weights.shape)
+
+
+def _parted(exam: Exam, call: LossCall) -> Finding:
+    output, whole = str(call.outputs[0]), exam.case.batch.sample_weight.shape
+    nested = repairs.renested(exam)
+    title = "nest y like the outputs"
+    return RULE.finding(
+        "error",
+        "silent",
+        f"{output} gets a part of sample_weight, of shape {call.sample_weight_shape}, for all its samples: y is no nest like the outputs, and Keras "
+        f"looks for the weights of {output} inside of the array.",
+        where=("sample_weight", output),
+        evidence={"weights shape": list(whole), "weights shape at the loss": list(call.sample_weight_shape or ())},
+        fixes=(
+            repairs.statement(title, f"y = {nested}")
+            if nested
+            else repairs.by_hand(title, "batch", "which target belongs to which output is not written"),
+        ),
+    )
 
 
 def _too_many_axes(call: LossCall) -> bool:

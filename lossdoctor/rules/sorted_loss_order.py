@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lossdoctor import trees
-from lossdoctor.facts import Exam, Run
+from lossdoctor.facts import Declared, Exam, Run
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import At, CompileEdit, Edit, Finding, Tree
@@ -47,7 +47,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         else {o: _by_path(exam).get(path) for o, path in declared.losses.items()}
     )
     differing = [(path, output) for path, output in crossed if is_.get(output) != due.get(output)]
-    if differing:
+    if differing and not shared.raises(exam) and not _same_effect(exam, declared):
         path, output = differing[0]
         meant = declared.losses[output]
         yield RULE.finding(
@@ -99,6 +99,16 @@ def _kinds(exam: Exam, run: Run, written: Mapping[str, str]) -> dict[str, tuple[
         for output in call.outputs
         if output is not None
     }
+
+
+def _same_effect(exam: Exam, declared: Declared) -> bool:
+    """True where the losses as declared give the same total and the same gradient at every output."""
+    if "y" in declared.changed or declared.run.outcome.loss is None or exam.run.outcome.loss is None:
+        return False
+    one, other = ({g.output: g.norm for g in run.gradients} for run in (exam.run, declared.run))
+    return shared.close(exam.run.outcome.loss, declared.run.outcome.loss) and all(
+        shared.close(norm, other.get(output, -1.0)) for output, norm in one.items()
+    )
 
 
 def _by_path(exam: Exam) -> dict[str, tuple[Any, ...]]:

@@ -88,7 +88,10 @@ def _expected(exam: Exam) -> dict[str, float]:
     """{output path: the weight that was named for it}: by key where weights is a dict, by declared place where it is a list."""
     weights, outputs = exam.case.compile.loss_weights, exam.case.model.outputs
     if isinstance(weights, dict) and isinstance(outputs, dict):
-        return {f"y_pred[{k!r}]": float(v) for k, v in weights.items() if isinstance(v, int | float) and k in outputs}
+        named = {f"y_pred[{k!r}]": float(v) for k, v in weights.items() if isinstance(v, int | float) and k in outputs}
+        # One loss for all outputs, and one weight: it counts at the outputs that it does not name, too.
+        others = [k for k in outputs if k not in weights] if named and trees.is_leaf(exam.case.compile.loss) else []
+        return named | {path: 1.0 for k in others for path in trees.paths(f"y_pred[{k!r}]", outputs[k])}
     if isinstance(weights, dict) and exam.case.model.output_names:
         paths = shared.flat_outputs(exam)
         return {

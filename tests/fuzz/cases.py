@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 from hypothesis import strategies as st
 
 from tests.fuzz.spec import Case, Loss, Output, Target, Tree, Weights, is_leaf, leaves, mapped, packed
@@ -37,6 +38,7 @@ def cases(draw: Any) -> Case:
         if len(flat) > 1 and odds(draw, 12):
             losses[draw(st.integers(0, len(flat) - 1))] = None
         loss = arranged(draw, outputs, losses, form_of(draw, outputs, slip == "loss", True))
+        hypothesis.assume(loss is not None)  # a model without a loss is no case: `--loss` would name one
     chosen = [loss] * len(flat) if is_leaf(loss) else losses
     targets = [draw_target(draw, o, chosen[i], n, i, slip == "target") for i, o in enumerate(flat)]
     if len(flat) > 1 and odds(draw, 8) and flat[0].shape == flat[1].shape and flat[0].activation == flat[1].activation:

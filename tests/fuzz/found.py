@@ -115,4 +115,32 @@ FOUND: dict[str, Case] = {
         None,
         [Weights((3, 3), 10)],
     ),
+    # LD204 went by how the losses are written, where Keras does the same with both.
+    "a loss by name and the same as an object, crossed": Case(
+        3,
+        {"z": Output("z", (3,), "softmax"), "a": Output("a", (3,), "softmax")},
+        [Loss("categorical_crossentropy"), Loss("categorical_crossentropy", "object")],
+        {"z": Target("rows", (3, 3), 1, 3), "a": Target("rows", (3, 3), 2, 3)},
+        {"z": 3.0, "a": 2.0},
+    ),
+    "two reductions that do the same without weights, crossed": Case(
+        3, {"z": Z, "a": A}, [Loss("mse", "object", "mean_with_sample_weight"), MSE], {"z": ONE, "a": TWO}
+    ),
+    # LD204 told of crossed losses as silent where fit raises, and nothing told why it does.
+    "crossed losses, and fit raises": Case(
+        4,
+        {"z": Output("z", (3,), "softmax"), "a": Output("a", (2, 3), "softmax"), "cls": Output("cls", (1,))},
+        [Loss("crossentropy"), Loss("sparse_categorical_crossentropy", "object", None), Loss("cubed", "scalar")],
+        [
+            Target("classes", (4, 1), 10, 3, "int64"),
+            Target("classes", (4, 2, 1), 21, 3, "int64"),
+            Target("numbers", (4, 1), 2),
+        ],
+    ),
+    # LD532: Keras looks for the weights of a nested output inside of the one array.
+    "one array of weights, nested outputs and a flat list of targets": Case(
+        3, (Output("m", (1,)), (Z, A)), MSE, [Target("numbers", (3, 1), 3), ONE, TWO], None, Weights((3, 1), 10)
+    ),
+    # LD511: one loss, and a weight that names one of two outputs.
+    "a weight for one output, and one loss for both": Case(3, {"z": Z, "a": A}, MSE, {"z": ONE, "a": TWO}, {"a": 0.5}),
 }
