@@ -55,7 +55,7 @@ def why_no_pairs(report: ReportData) -> str:
     fit = report.outcomes["fit"]
     if fit.status == "skipped":
         return fit.reason or "nothing was run"
-    return "Keras raises before any loss is called"
+    return "Keras raises before a loss has returned"
 
 
 def outcomes(report: ReportData) -> Iterator[tuple[str, Outcome]]:

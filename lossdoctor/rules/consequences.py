@@ -1,4 +1,4 @@
-"""Findings about targets that met the wrong output (LD203): withheld where they do not hold of the declared pairing."""
+"""Findings about targets (LD203) or losses (LD204) that met the wrong output: withheld where they do not hold of the declared pairing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lossdoctor.types import Finding
 
 # The rules that judge one target against its output, from the calls of a run.
 JUDGES = ("LD301", "LD302", "LD303", "LD305", "LD306", "LD604", "LD702", "LD703", "LD704", "LD804")
-_CAUSE = "LD203"
+_CAUSES = ("LD203", "LD204")
 
 Check = Callable[[Exam], Iterator[Finding]]
 
@@ -19,18 +19,19 @@ Check = Callable[[Exam], Iterator[Finding]]
 def without_consequences(
     exam: Exam, findings: Sequence[Finding], checks: Callable[[str], Check]
 ) -> tuple[Finding, ...]:
-    """The findings without those that only the pairing of LD203 brings; `checks` gives the check of a rule's code.
+    """The findings without those that only the pairing of LD203 or LD204 brings; `checks` gives the check of a rule's code.
 
     Errors and warnings go where their rule finds nothing at the same output once it has the target declared for it; info
     goes in any case, since it tells of two leaves that do not belong together.
     """
-    if exam.declared is None or not any(f.code == _CAUSE and f.severity == "error" for f in findings):
+    if exam.declared is None or not any(f.code in _CAUSES and f.severity == "error" for f in findings):
         return tuple(findings)
-    declared = exam.declared.targets
+    declared, losses = exam.declared.targets, exam.declared.losses
     crossed = {
         (output, target)
-        for _, output, target in shared.pairs(exam)
-        if target is not None and output in declared and declared[output] != target
+        for call, output, target in shared.pairs(exam)
+        if target is not None
+        and (declared.get(output, target) != target or losses.get(output, call.loss_path) != call.loss_path)
     }
     if not crossed or exam.declared.run.outcome.status != "ok":
         return tuple(findings)

@@ -37,7 +37,7 @@ def test_the_pairing_comes_first_then_the_verdict() -> None:
     found = rendered("silent")
     order = [found.index(part) for part in ("y_pred['z']", "Keras will train, silently", "fit", "error LD203")]
     assert order == sorted(order)
-    assert "Keras raises before any loss is called" in rendered("raises")
+    assert "Keras raises before a loss has returned" in rendered("raises")
 
 
 def test_what_was_not_checked_comes_last_with_its_reason() -> None:
