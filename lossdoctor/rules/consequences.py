@@ -9,8 +9,8 @@ from lossdoctor.facts import Exam, Probes, Run
 from lossdoctor.rules import shared
 from lossdoctor.types import Finding
 
-# The rules that judge one target against its output, from the calls of a run.
-JUDGES = ("LD301", "LD302", "LD303", "LD305", "LD306", "LD604", "LD702", "LD703", "LD704", "LD804")
+# The rules that judge one target, or one loss, against its output, from the calls of a run.
+JUDGES = ("LD601", "LD602", "LD301", "LD302", "LD303", "LD305", "LD306", "LD604", "LD702", "LD703", "LD704", "LD804")
 _CAUSES = ("LD203", "LD204")
 
 Check = Callable[[Exam], Iterator[Finding]]
@@ -28,9 +28,10 @@ def without_consequences(
         return tuple(findings)
     declared, losses = exam.declared.targets, exam.declared.losses
     crossed = {
-        (output, target)
+        (output, met)
         for call, output, target in shared.pairs(exam)
-        if target is not None
+        for met in (target, call.loss_path)
+        if met is not None
         and (declared.get(output, target) != target or losses.get(output, call.loss_path) != call.loss_path)
     }
     if not crossed or exam.declared.run.outcome.status != "ok":
@@ -52,10 +53,11 @@ def without_consequences(
 
 
 def _pair(finding: Finding) -> tuple[str, str] | None:
-    """(output, target) of a finding about one of each."""
+    """(output, target) or (output, loss) of a finding about one of each."""
     outputs = [path for path in finding.where if path.startswith("y_pred")]
     targets = [path for path in finding.where if path == "y" or path.startswith("y[")]
-    return (outputs[0], targets[0]) if len(outputs) == len(targets) == 1 else None
+    met = targets or [path for path in finding.where if path.partition("[")[0] == "loss"]
+    return (outputs[0], met[0]) if len(outputs) == len(met) == 1 else None
 
 
 def _as_declared(exam: Exam, run: Run) -> Exam:
