@@ -113,7 +113,9 @@ def _part_of_one(exam: Exam, call: LossCall) -> bool:
     """One array of weights was given, and the loss got a part of it."""
     weights = exam.case.batch.sample_weight
     given = call.sample_weight_shape or ()
-    return isinstance(weights, ArrayRef) and weights.shape[-len(given) :] == given and len(given) < len(weights.shape)
+    if not isinstance(weights, ArrayRef) or len(given) >= len(weights.shape):
+        return False
+    return tuple(weights.shape[len(weights.shape) - len(given) :]) == given
 
 
 def _parted(exam: Exam, call: LossCall) -> Finding:

@@ -141,6 +141,9 @@ FOUND: dict[str, Case] = {
     "one array of weights, nested outputs and a flat list of targets": Case(
         3, (Output("m", (1,)), (Z, A)), MSE, [Target("numbers", (3, 1), 3), ONE, TWO], None, Weights((3, 1), 10)
     ),
+    "one weight a sample, nested outputs and a flat list of targets": Case(
+        3, (Output("m", (1,)), (Z, A)), MSE, [Target("numbers", (3, 1), 3), ONE, TWO], None, Weights((3,), 10)
+    ),
     # LD511: one loss, and a weight that names one of two outputs.
     "a weight for one output, and one loss for both": Case(3, {"z": Z, "a": A}, MSE, {"z": ONE, "a": TWO}, {"a": 0.5}),
 }
