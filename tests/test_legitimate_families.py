@@ -1092,12 +1092,9 @@ def a_reference_in_the_first_row() -> Any:
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_error_and_no_warning(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fresh() -> tuple[Any, ...]:
-        monkeypatch.setattr(test_legitimate, "RANDOM", np.random.default_rng(zlib.crc32(name.encode())))
-        keras.utils.set_random_seed(7)
-        return CASES[name]()
-
-    model, *batch = fresh()
+    monkeypatch.setattr(test_legitimate, "RANDOM", np.random.default_rng(zlib.crc32(name.encode())))
+    keras.utils.set_random_seed(7)
+    model, *batch = CASES[name]()
     report = lossdoctor.check(model, tuple(batch))
     assert [f"{f.code} {f.message}" for f in report.findings if f.severity != "info"] == []
     assert report.data.outcomes["fit"].status == ("skipped" if batch[1] is None else "ok")

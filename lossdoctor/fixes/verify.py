@@ -136,12 +136,14 @@ def prove(before: State, again: Again) -> tuple[Finding, ...]:
 
     The first 12 repairs are tried, worst findings first; the others stay unverified.
     """
+    seen: set[tuple[Edit, ...]] = set()
     together = _together(before, again)
 
     def after(fix: Fix) -> State | None:
-        if fix.edits in before.tried or len(before.tried) < _MOST_TRIED:
-            return applied(before, fix.edits, again)
-        return None
+        if fix.edits not in seen and len(seen) == _MOST_TRIED:
+            return None
+        seen.add(fix.edits)
+        return applied(before, fix.edits, again)
 
     def tried(finding: Finding, fix: Fix) -> Fix:
         if fix.edits in together:

@@ -10,7 +10,7 @@ from lossdoctor.rules import shared
 from lossdoctor.types import Finding
 
 # The rules that judge one target, or one loss, against its output, from the calls of a run.
-JUDGES = ("LD601", "LD602", "LD301", "LD302", "LD303", "LD305", "LD306", "LD604", "LD702", "LD703", "LD704", "LD804")
+JUDGES = ("LD301", "LD302", "LD303", "LD305", "LD306", "LD601", "LD602", "LD604", "LD702", "LD703", "LD704", "LD804")
 _CAUSES = ("LD203", "LD204")
 
 Check = Callable[[Exam], Iterator[Finding]]

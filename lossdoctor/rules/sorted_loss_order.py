@@ -38,14 +38,14 @@ def check(exam: Exam) -> Iterator[Finding]:
         for call, output, _ in shared.pairs(exam)
         if output in declared.losses and call.loss_path != declared.losses[output]
     ]
-    fix = _fix(exam, declared.losses)
+    fix = _fix(exam, declared)
     is_ = _kinds(exam, exam.run, {})
-    due = (
-        _kinds(exam, declared.run, declared.losses)
-        if declared.run.calls
-        # On TensorFlow, Keras takes no dicts of losses inside a list: each loss is then known by what it is in the run as given.
-        else {o: _by_path(exam).get(path) for o, path in declared.losses.items()}
-    )
+    due: Mapping[str, tuple[Any, ...] | None]
+    if declared.run.calls:
+        due = _kinds(exam, declared.run, declared.losses)
+    else:  # On TensorFlow, Keras takes no dicts of losses inside a list: each loss is then what it is in the run as given.
+        by_path = {call.loss_path: is_[output] for call, output, _ in shared.pairs(exam) if output in is_}
+        due = {output: by_path.get(path) for output, path in declared.losses.items()}
     differing = [(path, output) for path, output in crossed if is_.get(output) != due.get(output)]
     if differing and not shared.raises(exam) and not _same_effect(exam, declared):
         path, output = differing[0]
@@ -111,21 +111,17 @@ def _same_effect(exam: Exam, declared: Declared) -> bool:
     )
 
 
-def _by_path(exam: Exam) -> dict[str, tuple[Any, ...]]:
-    kinds = _kinds(exam, exam.run, {})
-    return {call.loss_path: kinds[output] for call, output, _ in shared.pairs(exam) if output in kinds}
-
-
 def _named(exam: Exam, path: str, labels: Mapping[str, str]) -> str:
     given = dict(trees.leaves("loss", exam.case.compile.loss))
     return "None" if given.get(path, "") is None else labels.get(path, "its own")
 
 
-def _fix(exam: Exam, losses: Mapping[str, str]) -> Fix:
+def _fix(exam: Exam, declared: Declared) -> Fix:
+    losses = declared.losses
     tree = _tree(exam, losses)
     if tree is None:
         return repairs.by_hand("name the losses", "compile", "the list does not hold one loss for each output")
-    if exam.declared is None or exam.declared.run.calls or not _dict_in_list(tree):
+    if declared.run.calls or not _dict_in_list(tree):
         return repairs.compile_argument("name the losses", "loss", tree, more=_weights(exam))
     kept = shared.listed([losses.get(path, path) for path in shared.flat_outputs(exam)])
     return repairs.by_hand(
