@@ -125,10 +125,10 @@ def _parted(exam: Exam, call: LossCall) -> Finding:
     return RULE.finding(
         "error",
         "silent",
-        f"{output} gets a part of sample_weight, of shape {call.sample_weight_shape}, for all its samples: y is no nest like the outputs, and Keras "
+        f"{output} gets a part of sample_weight, of shape {call.sample_weight_shape}, for all its samples: y is not nested like the outputs, and Keras "
         f"looks for the weights of {output} inside of the array.",
         where=("sample_weight", output),
-        evidence={"weights shape": list(whole), "weights shape at the loss": list(call.sample_weight_shape or ())},
+        evidence={"weights shape": list(whole), "weights shape at the loss": str(call.sample_weight_shape)},
         fixes=(
             repairs.statement(title, f"y = {nested}")
             if nested
