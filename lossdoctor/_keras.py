@@ -321,13 +321,18 @@ def call_specs(model: Any, x: Tree, trace: bool = False, weights: bool = False) 
         outputs = _unpack(functional.compute_output_spec(tensors))
         return trees.map_leaves(_spec, outputs), trees.map_leaves(lambda _: None, outputs)
 
+    written: list[Tree] = []
+
     def call(arrays: Any) -> Any:
         y = model(arrays)
+        written.append(trees.map_leaves(lambda _: None, y))
         return y, trees.map_leaves(get_mask, y)
 
     with contextlib.nullcontext() if weights else weightless():
         outputs, masks = _backend.compute_output_spec(call, tensors)
-    return _declared_order(functional, trees.map_leaves(_spec, outputs)), trees.map_leaves(_spec, masks)
+    declared = written[-1] if functional is None else _unpack(functional.output)
+    # JAX's tracing sorts dict keys: they are given back the order that the model declares.
+    return trees.pack(declared, trees.values(trees.map_leaves(_spec, outputs))), trees.map_leaves(_spec, masks)
 
 
 def called_specs(model: Any, x: Tree) -> tuple[Tree, Tree]:
@@ -336,13 +341,6 @@ def called_specs(model: Any, x: Tree) -> tuple[Tree, Tree]:
     with keras.StatelessScope() if model.built else contextlib.nullcontext():
         y = model(tensors, training=False)
     return trees.map_leaves(_spec, y), trees.map_leaves(_spec, trees.map_leaves(get_mask, y))
-
-
-def _declared_order(functional: Any, outputs: Tree) -> Tree:
-    """JAX's tracing sorts dict keys; give them back the order that the model declares."""
-    if functional is None:
-        return outputs
-    return trees.pack(_unpack(functional.output), trees.values(outputs))
 
 
 def open_outputs(model: Any) -> Tree:

@@ -294,8 +294,8 @@ class Probes:
     `permuted` holds the loss
     as given and with the rows in another order. `zeroed` holds the given sample weights with one sample's at 0;
     `scalar` the numbers of the custom calls in which, called by hand, a sample of weight 0 still counts; `swapped` maps a
-    call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `fewer` is the case with one row less, run
-    where the number of rows equals another axis. `scales` maps an output to the gradient's
+    call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `resized` is the case with `resized_rows` rows, one less
+    (of 2 rows, one more), run where the number of rows equals another axis. `scales` maps an output to the gradient's
     norm over that with every loss reduced by "sum_over_batch_size".
     """
 
@@ -306,7 +306,8 @@ class Probes:
     zeroed: tuple[Zeroed, ...] = ()
     scalar: tuple[int, ...] = ()
     swapped: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    fewer: Run | None = None
+    resized: Run | None = None
+    resized_rows: int = 0
     scales: Mapping[str, float] = field(default_factory=dict)
 
 

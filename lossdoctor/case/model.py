@@ -200,7 +200,8 @@ def describe(
     _require_room(outputs, source)
     overridden = _keras.overridden(model)
     calls = steps.step_calls(model, overridden)
-    said.extend([*steps.step_notes(calls), *steps.added_losses(model)])
+    added = steps.added_losses(model)
+    said.extend([*steps.step_notes(calls), *added])
     tensors = _graph.output_tensors(model, specs, outputs)
     return ModelSpec(
         source=source,
@@ -216,6 +217,7 @@ def describe(
         unknown_objects=tuple(unknown),
         moved_layers=tuple(moved),
         overridden=overridden,
+        adds_losses=bool(added),
         step_calls=calls,
         stored_code=stored_code,
         notes=tuple(said),

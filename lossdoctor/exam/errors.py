@@ -27,13 +27,18 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {text if len(text) <= 600 else text[:597] + '...'}"
 
 
+def is_user_file(name: str) -> bool:
+    """True for a file that is neither ours nor installed."""
+    name = name.replace("\\", "/")
+    return not name.startswith(("<", _OURS)) and not any(
+        part in name for part in ("site-packages", "dist-packages", "/lib/python")
+    )
+
+
 def user_line(error: BaseException) -> str | None:
     """ "file:line: source" of the innermost frame that is neither ours, Keras's, nor a backend's."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        parts = frame.filename.replace("\\", "/")
-        if parts.startswith(("<", _OURS)) or any(
-            name in parts for name in ("site-packages", "dist-packages", "/lib/python")
-        ):
+        if not is_user_file(frame.filename):
             continue
         line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
         return f"{frame.filename}:{frame.lineno}: {line}"

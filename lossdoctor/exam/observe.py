@@ -46,8 +46,7 @@ def _examine(case: Case) -> Exam:
         raised = Run(Outcome("raises", error=broken), stage="model")
         return _not_run(case, inputs, raised, "the model cannot be called on the batch's x")
     if case.compile.loss is None:
-        reason = "no loss was compiled"
-        return _not_run(case, inputs, Run(Outcome("skipped", reason=reason)), reason)
+        return _not_run(case, inputs, _without_loss(case), "no loss was compiled")
     losses = [leaf for leaf in trees.values(case.compile.loss) if leaf is not None]
     kept = [(v, _keras.to_numpy(v)) for loss in losses for v in _keras.variables(loss)]
     try:
@@ -131,6 +130,15 @@ def _inputs(case: Case) -> InputRun | None:
     if case.model.inputs is None or case.batch.x is None:
         return None
     return run_inputs(case.model.inputs, case.batch.x)
+
+
+def _without_loss(case: Case) -> Run:
+    """What `fit` does with a model that is compiled without a loss, where nothing of the model's own could bring one."""
+    model = case.model
+    if not case.compile.compiled or model.adds_losses or {"train_step", "compute_loss"} & {*model.overridden}:
+        return Run(Outcome("skipped", reason="no loss was compiled"))
+    setup = replace(make_setup(case), metrics=None, weighted_metrics=None)
+    return _filled(standin.run(setup, "fit"), standin.replay(setup))
 
 
 def _not_run(case: Case, inputs: InputRun | None, run: Run, reason: str) -> Exam:

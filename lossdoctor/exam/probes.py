@@ -15,7 +15,8 @@ import numpy as np
 from lossdoctor import _keras, trees
 from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.outputs import reduced
-from lossdoctor.exam.setup import SEED, Setup, start, take
+from lossdoctor.exam.setup import SEED, Setup, start, take, tile
+from lossdoctor.exam.source import is_users
 from lossdoctor.exam.stepper import Begun, Step, Stepper, begin
 from lossdoctor.facts import Coupling, Draw, LossCall, Minimum, Probes, Run, Zeroed
 from lossdoctor.types import Tree
@@ -57,6 +58,7 @@ def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
     ):
         skipped["probes"] = "the loss is random or keeps a state: two equal steps give two values"
         return Probes()
+    other = _other_rows(setup)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Probes(
@@ -67,7 +69,8 @@ def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
             zeroed=_zeroed(setup, stepper, first),
             scalar=_scalar(setup, run),
             swapped=_swapped(setup, run),
-            fewer=_fewer(setup),
+            resized=_resized(setup, other) if other else None,
+            resized_rows=other,
             scales=_scales(setup, run, first),
         )
 
@@ -325,13 +328,26 @@ def _swapped(setup: Setup, run: Run) -> dict[int, tuple[float, float]]:
     return found
 
 
-def _fewer(setup: Setup) -> Run | None:
-    """The case with one row less, where the number of rows equals some other axis by accident or by design."""
+def _other_rows(setup: Setup) -> int:
+    """A number of rows close by, where the batch's equals some other axis by accident or by design; else 0."""
     rows = aligned(setup)
     arrays = [leaf for tree in (setup.y, setup.sample_weight) if tree is not None for leaf in trees.values(tree)]
     axes = {d for leaf in arrays if isinstance(leaf, np.ndarray) for d in leaf.shape[1:]}
     axes |= {d for s in trees.values(setup.outputs) for d in s.shape[1:]}
-    return standin.replay(take(setup, rows - 1)) if rows > 2 and rows in axes else None
+    if rows < 2 or rows not in axes:
+        return 0
+    return rows - 1 if rows > 2 else rows + 1  # one row broadcasts against everything
+
+
+def _resized(setup: Setup, rows: int) -> Run | None:
+    """The case with so many rows; None where it raises within a loss that may want an even batch, as pairs do."""
+    run = standin.replay(take(tile(setup, 2) if rows > aligned(setup) else setup, rows))
+    if run.outcome.status != "raises" or all(call.builtin for call in run.calls):
+        return run
+    call = None if run.failed_call is None else run.calls[run.failed_call]
+    loss = call and dict(trees.leaves("loss", setup.loss)).get(call.loss_path)
+    # No line of the user's own: Keras raised on what the loss had returned.
+    return run if call and run.error_at is None and (call.builtin or is_users(loss)) else None
 
 
 def _scales(setup: Setup, run: Run, first: Step) -> dict[str, float]:

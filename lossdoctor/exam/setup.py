@@ -20,7 +20,7 @@ class Setup:
 
     `starts` are the variables' values, one an output leaf (Keras's flat order), shaped like the
     tail's start; `masks` boolean arrays or None; `x_rows` the sizes of axis 0 of x's leaves. `given` is true where the
-    predictions are the caller's (or the model's own), not seeded ones.
+    predictions are the caller's (or the model's own), not seeded ones; `adds_losses` where the model's layers add losses.
     """
 
     outputs: Tree
@@ -40,6 +40,7 @@ class Setup:
     steps_per_execution: int = 1
     loss_scale: float | None = None
     given: bool = False
+    adds_losses: bool = False
 
 
 def make_setup(case: Case) -> Setup:
@@ -80,6 +81,7 @@ def make_setup(case: Case) -> Setup:
         steps_per_execution=compile_args.steps_per_execution,
         loss_scale=compile_args.loss_scale,
         given=given is not None,
+        adds_losses=model.adds_losses,
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from lossdoctor.exam.errors import is_user_file
+
 
 @dataclass(frozen=True)
 class IndexUse:
@@ -46,6 +48,14 @@ def index_uses(loss: Any) -> tuple[IndexUse, ...]:
         IndexUse(file, first + node.lineno - 1, lines[node.lineno - 1].strip(), ast.unparse(node), index)
         for node, index in _uses(definition, names[1])
     )
+
+
+def is_users(loss: Any) -> bool:
+    """True where a loss's function is in a file of the user's, whose lines an error's traceback would show."""
+    try:
+        return is_user_file(inspect.getsourcefile(_function(loss)) or "<")
+    except TypeError:
+        return False
 
 
 _PREDICTION = {"y_pred", "pred", "preds", "prediction", "predictions", "predicted", "logits", "y_hat", "yhat"}

@@ -69,8 +69,15 @@ class Watched(keras.losses.Loss):
         self.log.calls.append(call)
         if self.scale is not None:  # only the weight is asked for, and a loss that raises has one too
             return self.scale(len(self.log.calls) - 1)
-        call.value = inner(y_true, y_pred, sample_weight)
-        return call.value
+        value = inner(y_true, y_pred, sample_weight)
+        call.value = _seen(value)
+        return value
+
+
+def _seen(value: Any) -> Any:
+    """The value outside of the gradient that traces it: on JAX an eager step's tracer hides a number."""
+    traced = _keras.backend_name() == "jax" and hasattr(value, "aval")
+    return keras.ops.stop_gradient(value) if traced else value
 
 
 class _Recorder(keras.optimizers.Optimizer):
@@ -120,6 +127,8 @@ class StandIn(keras.Model):
 
     def call(self, x: Any) -> Any:
         setup = self._setup.value
+        if setup.adds_losses:
+            self.add_loss(keras.ops.zeros(()))  # which Keras adds to the total as it does what the real layers add
         rows = _numbered_rows(setup, x) if self._numbered else _dynamic_rows(setup, x)
         specs = trees.values(setup.outputs)
         flat = [

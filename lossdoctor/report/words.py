@@ -55,6 +55,8 @@ def why_no_pairs(report: ReportData) -> str:
     fit = report.outcomes["fit"]
     if fit.status == "skipped":
         return fit.reason or "nothing was run"
+    if fit.status == "ok":
+        return "no loss was called"
     return "Keras raises before a loss has returned"
 
 

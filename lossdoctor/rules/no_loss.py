@@ -1,9 +1,10 @@
 """
 ## What it sees
-No loss: neither the model nor the command line names one.
+No loss: neither the model nor the command line names one. An error where the model is compiled, by what `fit` then does; a note
+where it is not compiled yet, or where its layers or a training step of its own bring losses.
 
 ## Why it matters
-There is nothing to examine but the inputs. `fit` raises, unless the model overrides its training or adds losses in its layers.
+There is nothing to examine but the inputs, and `fit` raises, or runs and trains nothing.
 
 ## What to do
 Compile the model before saving it, or name the loss: `--loss mse`.
@@ -20,16 +21,17 @@ from collections.abc import Iterator
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs
 from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import Finding, Impact, Severity
 
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Nothing compiled."""
     if exam.case.compile.loss is None:
+        severity, impact, message = _seen(exam)
         yield RULE.finding(
-            "info",
-            "note",
-            "No loss is compiled, so nothing about targets was examined.",
+            severity,
+            impact,
+            message,
             where=("loss",),
             fixes=(
                 repairs.by_hand(
@@ -40,6 +42,19 @@ def check(exam: Exam) -> Iterator[Finding]:
                 ),
             ),
         )
+
+
+def _seen(exam: Exam) -> tuple[Severity, Impact, str]:
+    fit = exam.fit
+    if fit.outcome.status == "raises" and fit.stage != "model":
+        return "error", "raises", f"The model is compiled without a loss, and fit raises: {fit.outcome.error}"
+    if fit.outcome.status == "ok" and not any(gradient.norm for gradient in fit.gradients):
+        return (
+            "error",
+            "silent",
+            f"The model is compiled without a loss: fit runs, logs a loss of {fit.outcome.loss:g}, and no output has a gradient.",
+        )
+    return "info", "note", "No loss is compiled, so nothing about targets was examined."
 
 
 _MODEL = """\
@@ -55,6 +70,9 @@ RULE = Rule(
     summary="Nothing compiled.",
     page=__doc__,
     check=check,
-    bad=(Example("never compiled", _MODEL, "info"),),
+    bad=(
+        Example("compiled without a loss", _MODEL + 'model.compile(optimizer="adam")\n', "error"),
+        Example("never compiled", _MODEL, "info"),
+    ),
     good=(Example("compiled", _MODEL + 'model.compile(loss="mse")\n'),),
 )

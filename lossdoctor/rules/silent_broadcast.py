@@ -49,17 +49,16 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 
 def _by_luck(exam: Exam) -> Iterator[Finding]:
-    """The same case with one row less raises: some axis has the batch's size by accident, and was taken for the samples."""
-    fewer, rows = exam.probes.fewer, exam.case.rows
+    """The same case with another number of rows raises: some axis has the batch's size by accident, and was taken for the samples."""
+    resized, rows, other = exam.probes.resized, exam.case.rows, exam.probes.resized_rows
     if (
-        fewer is None
-        or fewer.outcome.status != "raises"
+        resized is None
+        or resized.outcome.status != "raises"
         or shared.raises(exam)
         or exam.case.batch.sample_weight is not None
-        or not all(c.builtin for c in exam.fit.calls)  # a loss over pairs may need an even batch
     ):
         return
-    number = fewer.failed_call
+    number = resized.failed_call
     call = exam.fit.calls[number] if number is not None and number < len(exam.fit.calls) else None
     where = tuple(str(p) for p in (*call.targets, *call.outputs)) if call else tuple(shared.output_paths(exam))
     shapes = (
@@ -70,15 +69,17 @@ def _by_luck(exam: Exam) -> Iterator[Finding]:
     yield RULE.finding(
         "error",
         "silent",
-        f"{shapes} only because the batch has {rows} rows: with {rows - 1} Keras raises, so another axis is taken for the samples.",
+        f"{shapes} only because the batch has {rows} rows: with {other} Keras raises, so another axis is taken for the samples.",
         where=where,
-        evidence={"rows": rows, f"error with {rows - 1} rows": fewer.outcome.error},
-        fixes=(
-            repairs.by_hand(
-                "give the target the output's shape", "batch", "which axis holds the samples is not written"
-            ),
-        ),
+        evidence={"rows": rows, f"error with {other} rows": resized.outcome.error},
+        fixes=(_with_rank(exam, call),),
     )
+
+
+def _with_rank(exam: Exam, call: LossCall | None) -> Fix:
+    title = "give the target the output's shape"
+    right = repairs.to_output_rank(title, exam, call) if call and len(call.targets) == len(call.outputs) == 1 else None
+    return right or repairs.by_hand(title, "batch", "which axis holds the samples is not written")
 
 
 def _otherwise(call: LossCall, found: Broadcast) -> bool:

@@ -38,7 +38,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     where = tuple(str(o) for c in calls for o in c.outputs)
     paths = {c.loss_path for c in calls}
     fix = repairs.configured("use the default reduction", exam, paths, reduction="sum_over_batch_size")
-    if shared.raises(exam) and exam.fit.stage == "gradient":
+    if shared.raises(exam) and (exam.fit.stage == "gradient" or _only_unreduced(exam)):
         yield RULE.finding(
             "error",
             "raises",
@@ -50,6 +50,13 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
     elif not shared.raises(exam):
         yield _trains(exam, call.label, call.value_shape or (), where, fix)
+
+
+def _only_unreduced(exam: Exam) -> bool:
+    """True where every loss returned before `fit` raised, and with the default reduction nothing raises."""
+    fit, reduced = exam.fit, exam.reduced
+    returned = bool(fit.calls) and all(call.value_shape is not None for call in fit.calls)
+    return fit.stage == "dispatch" and returned and reduced is not None and reduced.outcome.status == "ok"
 
 
 def _trains(exam: Exam, label: str, shape: tuple[int, ...], where: tuple[str, ...], fix: Fix) -> Finding:

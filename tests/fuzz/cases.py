@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import hypothesis
 from hypothesis import strategies as st
 
-from tests.fuzz.spec import Case, Loss, Output, Target, Tree, Weights, is_leaf, leaves, mapped, packed
+from tests.fuzz.spec import Case, Feed, Loss, Metric, Output, Target, Tree, Weights, is_leaf, leaves, mapped, packed
 
 NAMES = ("z", "a", "m", "box", "cls")
 _REGRESSION = ("mse", "mse", "mae", "huber", "log_cosh", "cubed")
+_INPUTS = ("u", "k", "w")
 _SLIPS = ("short", "long", "renamed", "missing", "wrapped", "nested", "bare")
 
 
@@ -38,13 +40,17 @@ def cases(draw: Any) -> Case:
         if len(flat) > 1 and odds(draw, 12):
             losses[draw(st.integers(0, len(flat) - 1))] = None
         loss = arranged(draw, outputs, losses, form_of(draw, outputs, slip == "loss", True))
-        hypothesis.assume(loss is not None)  # a model without a loss is no case: `--loss` would name one
     chosen = [loss] * len(flat) if is_leaf(loss) else losses
     targets = [draw_target(draw, o, chosen[i], n, i, slip == "target") for i, o in enumerate(flat)]
     if len(flat) > 1 and odds(draw, 8) and flat[0].shape == flat[1].shape and flat[0].activation == flat[1].activation:
         targets[1] = targets[0]
     form = form_of(draw, outputs, slip == "y", any(c is None for c in chosen))
     y = arranged(draw, outputs, targets, form)
+    made = "subclassed" if odds(draw, 12) else "functional"
+    several = made == "functional" and not any(o.masked for o in flat) and odds(draw, 10)
+    inputs, x = draw_inputs(draw) if several else (None, None)
+    regularized = odds(draw, 7)
+    hypothesis.assume(loss is not None or not regularized)  # regularizers alone may be what is to be trained
     return Case(
         n,
         outputs,
@@ -52,7 +58,36 @@ def cases(draw: Any) -> Case:
         y,
         draw_weights(draw, outputs, loss, slip == "loss_weights"),
         draw_sample_weights(draw, n, outputs, form, slip == "sample_weight"),
+        draw_metrics(draw, outputs) if odds(draw, 15) else None,
+        inputs,
+        x,
+        made,
+        regularized,
     )
+
+
+def draw_inputs(draw: Any) -> tuple[Tree, Tree]:
+    """Two or three inputs in a container, and arrays for them."""
+    names = list(draw(st.permutations(_INPUTS)))[: some(draw, 2, 2, 3)]
+    inputs: Tree = {name: name for name in names} if odds(draw, 60) else names
+    outputs = mapped(lambda name: Output(name, ()), inputs)  # arranged as what belongs to outputs is
+    form = form_of(draw, outputs, odds(draw, 30))
+    return inputs, arranged(draw, outputs, [Feed(i) for i in range(len(names))], form)
+
+
+def draw_metrics(draw: Any, outputs: Tree) -> Tree:
+    """One metric or two for every output, or a list for all."""
+
+    def one() -> Metric:
+        return Metric(some(draw, "mae", "mse", "mse", "accuracy"), some(draw, "string", "string", "object"))
+
+    flat = leaves(outputs)
+    if odds(draw, 30):
+        return [one() for _ in range(some(draw, 1, 1, 2))]
+    several = odds(draw, 40)
+    metrics = [[one() for _ in range(some(draw, 1, 2))] if several else one() for _ in flat]
+    found = arranged(draw, outputs, metrics, form_of(draw, outputs, odds(draw, 20), True))
+    return [found] if isinstance(found, Metric) else found  # `compile` itself raises for one that is bare
 
 
 def draw_outputs(draw: Any, n: int) -> Tree:
@@ -62,7 +97,7 @@ def draw_outputs(draw: Any, n: int) -> Tree:
 
     def leaf() -> Output:
         made = alike if alike is not None else draw_output(draw, "", n)
-        return Output(names.pop() if odds(draw, 85) else f"{names.pop()}_head", made.shape, made.activation)
+        return replace(made, name=names.pop() if odds(draw, 85) else f"{names.pop()}_head")
 
     def group(kind: str, count: int, *inner: Any) -> Tree:
         nodes = [*inner, *(leaf() for _ in range(count - len(inner)))]
@@ -84,6 +119,11 @@ def draw_outputs(draw: Any, n: int) -> Tree:
 
 def draw_output(draw: Any, name: str, n: int) -> Output:
     """One output; widths and steps that equal the batch size are frequent."""
+    made = _output(draw, name, n)
+    return replace(made, masked=True) if len(made.shape) > 1 and made.shape[0] > 1 and odds(draw, 20) else made
+
+
+def _output(draw: Any, name: str, n: int) -> Output:
     activation = some(draw, "linear", "linear", "linear", "softmax", "sigmoid")
     if activation == "softmax":
         return Output(name, some(draw, (3,), (3,), (max(n, 2),), (2, 3), (n, 2)), "softmax")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.fuzz.spec import Case, Loss, Output, Target, Weights
 
 Z, A = Output("z", (1,)), Output("a", (1,))
 ONE, TWO = Target("numbers", (3, 1), 1), Target("numbers", (3, 1), 2)
 MSE, MAE = Loss("mse"), Loss("mae")
+SEQUENCE = Output("z", (2, 1), masked=True)
 _FLAT, _ROW = Output("z", ()), Target("numbers", (3,), 1)
 
 FOUND: dict[str, Case] = {
@@ -144,6 +147,21 @@ FOUND: dict[str, Case] = {
     "one weight a sample, nested outputs and a flat list of targets": Case(
         3, (Output("m", (1,)), (Z, A)), MSE, [Target("numbers", (3, 1), 3), ONE, TWO], None, Weights((3,), 10)
     ),
+    # LD203: JAX's trace of a model without a graph sorts the keys of its outputs.
+    "a dict of outputs that a subclassed model returns, and a list of targets": Case(
+        3, {"z": Z, "a": A}, MSE, [ONE, TWO], made="subclassed"
+    ),
+    # LD302: with two rows, one row less broadcasts against everything; with three rows it is told.
+    "as many rows as steps of a masked output, two": Case(2, SEQUENCE, MSE, Target("numbers", (2, 2), 1)),
+    "as many rows as steps of a masked output, three, and a loss of the user's own": Case(
+        3, replace(SEQUENCE, shape=(3, 1)), Loss("cubed", "function"), Target("numbers", (3, 3), 1)
+    ),
+    # LD401: TensorFlow stacks the losses that layers add with the compiled ones, which must have one shape.
+    "an unreduced loss beside regularizers": Case(
+        2, Z, Loss("mse", "object", None), Target("numbers", (2, 1), 1), regularized=True
+    ),
+    # LD505: compiled, and nothing to train.
+    "a model that is compiled without a loss": Case(3, Z, None, ONE),
     # LD511: one loss, and a weight that names one of two outputs.
     "a weight for one output, and one loss for both": Case(3, {"z": Z, "a": A}, MSE, {"z": ONE, "a": TWO}, {"a": 0.5}),
 }

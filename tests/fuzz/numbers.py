@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.spec import Case, Loss, Output, Target, Weights
+from tests.fuzz.spec import Case, Feed, Loss, Output, Target, Weights
 
 FEATURES = 4  # at least the largest batch: x is an identity, so that a kernel's rows are what the model predicts
+
+
+REGULARIZER = 0.05  # times the sum of a kernel's squares
 
 
 def features(case: Case) -> np.ndarray:
@@ -16,10 +19,24 @@ def features(case: Case) -> np.ndarray:
     return np.eye(FEATURES, dtype="float32")[: case.n]
 
 
+def fed(given: Feed, n: int) -> np.ndarray:
+    """The array of one of several inputs."""
+    return np.random.default_rng([17, given.seed]).normal(scale=0.3, size=(n, FEATURES)).astype("float32")
+
+
 def kernel(output: Output) -> np.ndarray:
     """What stands in front of the output's activation, one row a sample (and unused rows up to `FEATURES`)."""
     size = int(np.prod(output.shape))
-    return np.random.default_rng([7, *output.name.encode(), size]).normal(size=(FEATURES, size)).astype("float32")
+    made = np.random.default_rng([7, *output.name.encode(), size]).normal(size=(FEATURES, size)).astype("float32")
+    return np.where(mask(output, FEATURES).reshape(FEATURES, -1), made, 0) if output.masked else made
+
+
+def mask(output: Output, n: int) -> np.ndarray:
+    """1 for what counts, in the output's shape: all but the last step of every other sample."""
+    made = np.ones((n, *output.shape), dtype="float32")
+    if output.masked:
+        made[1::2, -1] = 0
+    return made
 
 
 def target(given: Target | np.ndarray) -> np.ndarray:

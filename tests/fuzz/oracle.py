@@ -8,13 +8,13 @@ with the reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tests.fuzz import numbers
-from tests.fuzz.spec import Case, Loss, Output, Target, Tree, Weights, children, is_leaf, leaves
+from tests.fuzz.spec import Case, Loss, Output, Target, Tree, Weights, children, is_leaf, leaves, mapped, packed
 
 MISSING: Any = object()
 
@@ -40,6 +40,8 @@ class Term:
 
 def terms(case: Case) -> list[Term]:
     """The declared objective, output by output. Raises `NoMeaning` or `Ambiguous`."""
+    if case.made == "subclassed":
+        case = replace(case, outputs=_unnamed(case.outputs))
     outputs = leaves(case.outputs)
     if len(outputs) == 1 and isinstance(case.loss, list | tuple) and len(case.loss) > 1:
         return _several_on_one(case)
@@ -60,6 +62,11 @@ def terms(case: Case) -> list[Term]:
             raise NoMeaning(f"output {i} has a loss and no target")
         made.append(Term(i, chosen[i], factors[i], targets[i], sample_weights[i]))
     return made
+
+
+def _unnamed(outputs: Tree) -> Tree:
+    """The outputs of a model that calls them by nothing but the keys of their dicts."""
+    return packed(outputs, [replace(o, name=f"<{i}>") for i, o in enumerate(leaves(outputs))])
 
 
 def _several_on_one(case: Case) -> list[Term]:
@@ -233,10 +240,37 @@ def objective(case: Case, meant: list[Term], raw: list[np.ndarray]) -> float:
             raise Ambiguous("a user's own loss that returns one number has reduced itself, as its author wanted")
         values = numbers.losses(term.loss, aligned(output, term.loss, term.target, case.n), p)
         weights = sample_weights(term.sample_weight, values.shape)
+        if output.masked:
+            total += term.weight * _masked(term.loss, values, weights, numbers.mask(output, case.n)[..., 0])
+            continue
         if term.loss.reduction == "mean_with_sample_weight" and weights is not None and weights.shape != values.shape:
             raise Ambiguous("losses are divided by the sum of the weights as given, or as spread over the steps")
         total += term.weight * numbers.reduced(term.loss, values, weights)
     return total
+
+
+def _masked(loss: Loss, values: np.ndarray, weights: np.ndarray | None, mask: np.ndarray) -> float:
+    """The same where padding counts neither as a loss nor as an entry."""
+    w = mask if weights is None else mask * np.broadcast_to(weights, values.shape)
+    total = float(np.sum(values * w))
+    if loss.reduction == "sum":
+        return total
+    return total / float(np.sum(w if loss.reduction == "mean_with_sample_weight" else mask))
+
+
+def joined(case: Case) -> np.ndarray:
+    """What the heads read: the inputs' sum, the one at place i (as written) times i + 1. Raises `NoMeaning`."""
+    if case.inputs is None:
+        return numbers.features(case).astype("float64")
+    names = mapped(lambda name: Output(name, ()), case.inputs)
+    given = case.x
+    if isinstance(given, dict):  # an array that no input asks for is left alone
+        given = {key: node for key, node in given.items() if key in leaves(case.inputs)} or given
+    fed = assigned(names, given, "array of x")
+    if any(feed is MISSING for feed in fed):
+        raise NoMeaning("an input has no array")
+    parts = [(i + 1) * numbers.fed(feed, case.n).astype("float64") for i, feed in enumerate(fed)]
+    return np.sum(parts, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,9 +293,11 @@ def declared(case: Case) -> Declared:
         raise NoMeaning("an unreduced loss is no number that could be minimised")
     if unreduced:
         raise Ambiguous("an unreduced loss of an output without a last axis is their mean, or their sum")
-    raw = [numbers.kernel(output)[: case.n].astype("float64") for output in outputs]
+    read = joined(case)
+    kernels = [numbers.kernel(output).astype("float64") for output in outputs]
+    raw = [read @ kernel for kernel in kernels]
     value = objective(case, meant, raw)
-    gradients = [np.zeros((numbers.FEATURES, part.shape[1])) for part in raw]
+    behind = [np.zeros_like(part) for part in raw]
     for i in {term.output for term in meant}:
         own = [t for t in meant if t.output == i]
         for place in np.ndindex(raw[i].shape):
@@ -269,6 +305,10 @@ def declared(case: Case) -> Declared:
             raw[i][place] = before + STEP
             above = objective(case, own, raw)
             raw[i][place] = before - STEP
-            gradients[i][place] = (above - objective(case, own, raw)) / (2 * STEP)
+            behind[i][place] = (above - objective(case, own, raw)) / (2 * STEP)
             raw[i][place] = before
+    gradients = [read.T @ part for part in behind]
+    if case.regularized:
+        value += numbers.REGULARIZER * sum(float(np.sum(kernel**2)) for kernel in kernels)
+        gradients = [g + 2 * numbers.REGULARIZER * k for g, k in zip(gradients, kernels, strict=True)]
     return Declared(value, {output.name: found for output, found in zip(outputs, gradients, strict=True)})

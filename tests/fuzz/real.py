@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from lossdoctor._tracing import make_cheap
 from tests.fuzz import numbers
-from tests.fuzz.spec import Case, Loss, Output, Target, Weights, is_leaf, leaves, mapped, packed
+from tests.fuzz.spec import Case, Loss, Metric, Output, Target, Tree, Weights, is_leaf, leaves, mapped, packed
 
 BACKEND = keras.backend.backend()
 
@@ -64,7 +64,7 @@ class Made:
     """A case as Keras takes it. `kernels` are the variables in front of the outputs, by the outputs' names."""
 
     model: Any
-    x: np.ndarray
+    x: Any
     y: Any
     sample_weight: Any
     kernels: dict[str, Any] = field(default_factory=dict)
@@ -77,13 +77,19 @@ class Made:
 
 def make(case: Case) -> Made:
     """The model with its kernels set, compiled, and the batch. Raises what Keras raises."""
-    inputs, kernels, tensors = keras.Input((numbers.FEATURES,)), {}, []
-    for i, output in enumerate(leaves(case.outputs)):
-        layer = layers.Dense(int(np.prod(output.shape)), use_bias=False, name=f"kernel_{i}")
-        tensors.append(_shaped(output, layer(inputs)))
-        layer.kernel.assign(numbers.kernel(output))
-        kernels[output.name] = layer.kernel
-    model = keras.Model(inputs, packed(case.outputs, tensors))
+    flat = leaves(case.outputs)
+    heads = [_head(i, output, case.regularized) for i, output in enumerate(flat)]
+    model: Any
+    if case.made == "subclassed":
+        model = Subclassed(case.outputs, heads)
+        model(np.zeros((case.n, numbers.FEATURES), dtype="float32"))
+    else:
+        inputs, joined = _inputs(case.inputs)
+        model = keras.Model(inputs, packed(case.outputs, [_through(head, joined) for head in heads]))
+    kernels = {}
+    for output, head in zip(flat, heads, strict=True):
+        head[0].kernel.assign(numbers.kernel(output))
+        kernels[output.name] = head[0].kernel
     arrays: dict[Target, np.ndarray] = {}
 
     def array(given: Target) -> np.ndarray:
@@ -93,18 +99,65 @@ def make(case: Case) -> Made:
         optimizer=keras.optimizers.SGD(1.0),
         loss=mapped(loss, case.loss),
         loss_weights=mapped(lambda w: w, case.loss_weights),
+        metrics=mapped(metric, case.metrics),
     )
     y, weights = mapped(array, case.y), mapped(numbers.weights, case.sample_weight)
-    return Made(model, numbers.features(case), y, weights, kernels)
+    x = mapped(lambda given: numbers.fed(given, case.n), case.x) if case.inputs else numbers.features(case)
+    return Made(model, x, y, weights, kernels)
 
 
-def _shaped(output: Output, tensor: Any) -> Any:
-    """The kernel's values in the output's shape and behind its activation; the last layer has the output's name."""
-    if output.activation == "linear":
-        return layers.Reshape(output.shape, name=output.name)(tensor)
-    if len(output.shape) != 1:
-        tensor = layers.Reshape(output.shape)(tensor)
-    return layers.Activation(output.activation, name=output.name)(tensor)
+class Subclassed(keras.Model):
+    """Heads on x, in the containers of `outputs`: a model whose outputs have no names but the keys of their dicts."""
+
+    def __init__(self, outputs: Tree, heads: list[list[Any]]) -> None:
+        super().__init__()
+        self.heads = [keras.Sequential(head) for head in heads]
+        self.packed = lambda tensors: packed(outputs, tensors)
+
+    def call(self, x: Any) -> Any:
+        return self.packed([head(x) for head in self.heads])
+
+
+def _inputs(names: Tree) -> tuple[Any, Any]:
+    """The model's inputs, and what its heads read: the inputs' sum, the one at place i (as written) times i + 1."""
+    if names is None:
+        single = keras.Input((numbers.FEATURES,))
+        return single, single
+    made = mapped(lambda name: keras.Input((numbers.FEATURES,), name=name), names)
+    parts = [layers.Rescaling(float(i + 1))(tensor) for i, tensor in enumerate(leaves(made))]
+    return made, layers.Add()(parts)
+
+
+def _through(head: list[Any], tensor: Any) -> Any:
+    for layer in head:
+        tensor = layer(tensor)
+    return tensor
+
+
+def _head(i: int, output: Output, regularized: bool) -> list[Any]:
+    """The layers of an output: its kernel, its shape, its activation; the last has the output's name."""
+    regularizer = keras.regularizers.L2(numbers.REGULARIZER) if regularized else None
+    size = int(np.prod(output.shape))
+    made: list[Any] = [layers.Dense(size, use_bias=False, name=f"kernel_{i}", kernel_regularizer=regularizer)]
+    rest: list[tuple[Any, ...]] = []
+    if output.activation == "linear" or len(output.shape) != 1:
+        rest.append((layers.Reshape, output.shape))
+    if output.masked:
+        rest.append((layers.Masking,))
+    if output.activation != "linear":
+        rest.append((layers.Activation, output.activation))
+    for cls, *arguments in rest[:-1]:
+        made.append(cls(*arguments))
+    cls, *arguments = rest[-1]
+    return [*made, cls(*arguments, name=output.name)]
+
+
+_METRICS = {"mae": "MeanAbsoluteError", "mse": "MeanSquaredError", "accuracy": "Accuracy"}
+
+
+def metric(given: Metric) -> Any:
+    """The metric as `compile` takes it."""
+    return given.kind if given.form == "string" else getattr(keras.metrics, _METRICS[given.kind])()
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from tests.fuzz.spec import Case, Loss, mapped
 
 
 class Untold(Exception):
-    """A repair whose objective the oracle cannot compute: a new loss function, another activation."""
+    """A repair whose objective the oracle cannot compute: a new loss function, another activation, another x."""
 
 
 def judge_repairs(case: Case) -> tuple[int, list[str]]:
@@ -56,7 +56,9 @@ def _judged(case: Case, fix: Fix) -> str:
         if isinstance(edit, BatchEdit):
             space = {"x": x, "y": y, "sample_weight": weights, "np": np, "keras": keras}
             exec(edit.code, space)
-            x, y, weights = space["x"], space["y"], space["sample_weight"]
+            if space["x"] is not x:
+                raise Untold
+            y, weights = space["y"], space["sample_weight"]
             told = told and replace(told, y=mapped(np.asarray, y), sample_weight=mapped(np.asarray, weights))
         elif isinstance(edit, CompileEdit):
             # A later edit of a plan names what an earlier one made.

@@ -38,18 +38,17 @@ def _same(case: Case, verdicts: tuple[str, str]) -> bool:
 
 def simpler(case: Case) -> Iterator[Case]:
     """Cases with one thing less, the largest steps first."""
-    if case.sample_weight is not None:
-        yield replace(case, sample_weight=None)
+    if case.inputs is not None:
+        yield replace(case, inputs=None, x=None)
+    for name, plain in (("metrics", None), ("made", "functional"), ("regularized", False), ("sample_weight", None)):
+        if getattr(case, name) != plain:
+            yield replace(case, **{name: plain})
     if case.loss_weights is not None:
         yield replace(case, loss_weights=None)
     if not is_leaf(case.outputs):
         for i in range(len(case.outputs) if len(case.outputs) > 1 else 0):
-            yield Case(
-                case.n,
-                *(_without(tree, i, case.outputs) for tree in (case.outputs, case.loss, case.y)),
-                _without(case.loss_weights, i, case.outputs),
-                _without(case.sample_weight, i, case.outputs),
-            )
+            names = ("outputs", "loss", "y", "loss_weights", "sample_weight", "metrics")
+            yield replace(case, **{name: _without(getattr(case, name), i, case.outputs) for name in names})
     plain = mapped(_plain, case.loss)
     if plain != case.loss:
         yield replace(case, loss=plain)

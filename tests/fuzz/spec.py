@@ -17,11 +17,15 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Output:
-    """One output of the model: the name of its layer, its shape without the samples, its activation."""
+    """One output of the model: the name of its layer, its shape without the samples, its activation.
+
+    `masked`: a `Masking` layer stands in front of the activation, and the last step of every other sample is padding.
+    """
 
     name: str
     shape: tuple[int, ...]
     activation: str = "linear"
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,27 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """One metric: what it measures, and whether it is given as a string or as an object."""
+
+    kind: str
+    form: str = "string"
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One array of x where a model has several inputs."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
 class Case:
-    """A model, what it is compiled with, and a batch of `n` samples."""
+    """A model, what it is compiled with, and a batch of `n` samples.
+
+    `inputs` are the names of several inputs in their containers (None: a single one), and `x` then holds a `Feed` for each;
+    `made` is "functional" or "subclassed"; `regularized`: every kernel has an L2 regularizer.
+    """
 
     n: int
     outputs: Tree
@@ -62,21 +85,32 @@ class Case:
     y: Tree
     loss_weights: Tree = None
     sample_weight: Tree = None
+    metrics: Tree = None
+    inputs: Tree = None
+    x: Tree = None
+    made: str = "functional"
+    regularized: bool = False
 
     @property
     def key(self) -> str:
         """A name that cases share which differ in nothing but their random numbers."""
         text = repr(self)
+        for plain in _PLAIN:
+            text = text.replace(plain, "")
         for i, seed in enumerate(dict.fromkeys(re.findall(r"seed=\d+", text))):
             text = text.replace(f"{seed},", f"seed={1000 + i},").replace(f"{seed})", f"seed={1000 + i})")
         return hashlib.sha1(text.encode()).hexdigest()[:16]
+
+
+# Left out of a case's key: what stands in most of them.
+_PLAIN = (", masked=False", ", metrics=None", ", inputs=None", ", x=None", ", made='functional'", ", regularized=False")
 
 
 def read(text: str) -> Case:
     """The case whose `repr` is `text`."""
     found = eval(
         text,
-        {"__builtins__": {}, "Case": Case, "Loss": Loss, "Output": Output, "Target": Target, "Weights": Weights},
+        {"__builtins__": {}, **{cls.__name__: cls for cls in (Case, Feed, Loss, Metric, Output, Target, Weights)}},
     )
     assert isinstance(found, Case)
     return found
