@@ -10,6 +10,7 @@ import signal
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ def check_in_processes(
                 progress(result)
 
         with _pool(min(jobs, len(group))) as pool:
-            found |= {r.name: r for r in check_many(group, executor=pool, cache=cache, progress=tell)}
+            futures = [pool.submit(_run_in_worker, case, cache) for case in group]
+            found |= {r.name: r for r in _collected(futures, group, tell)}
         lost = [case for case in group if isinstance(found[case.name], _Lost)]
         if len(group) > 1:  # one of them ended its worker, and with it the pool; halves find out which
             middle = len(lost) // 2
@@ -97,15 +99,57 @@ def check_in_processes(
 
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[Executor]:
+    others = {*multiprocessing.active_children()}
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
     try:
         yield pool
+    except BaseException:  # Ctrl-C, SIGTERM: what the workers are at is not waited for
+        _end([p for p in multiprocessing.active_children() if p not in others])
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
+_TO_TIDY_UP = 3.0  # seconds
+
+
+def _end(workers: Sequence[Any]) -> None:
+    for worker in workers:
+        worker.terminate()
+    last = time.monotonic() + _TO_TIDY_UP
+    for worker in workers:
+        worker.join(max(0.0, last - time.monotonic()))
+        worker.kill()
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGTERM in a worker: raised, so that what is half written is tidied up."""
+
+
+_working = False
+
+
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGTERM, _end_worker)
+
+
+def _end_worker(number: int, frame: Any) -> None:
+    if _working:
+        raise _Ended
+    os._exit(128 + number)
+
+
+def _run_in_worker(case: CheckCase, cache: bool) -> _Outcome:
+    """`run_case` in a worker process, which a SIGTERM ends at once."""
+    global _working
+    _working = True
+    try:
+        return run_case(case, cache)
+    except _Ended:
+        os._exit(128 + signal.SIGTERM)
+    finally:
+        _working = False
 
 
 class _Lost(CaseResult):

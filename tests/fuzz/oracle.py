@@ -169,6 +169,9 @@ def _for_one(output: Output, given: Tree, what: str) -> Any:
     if is_leaf(given):
         return given
     if len(given) != 1:
+        flat = leaves(given)
+        if what == "sample weight" and flat and all(leaf == flat[0] for leaf in flat):
+            raise Ambiguous("one array of sample weights given several times may mean that one")
         raise NoMeaning(f"{len(given)} {what}s for one output")
     [(_, node)] = children(given)  # under another name too: there is only one output to mean
     return _for_one(output, node, what)

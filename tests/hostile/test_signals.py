@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,42 @@ def test_two_runs_at_once_on_one_cache_and_one_output(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "r.json").read_text())["verdict"] == "clean"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.npz", "cache", "m.keras", "r.json"]
     assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".json"]
+
+
+CASE = """
+[[cases]]
+name = "{loss}"
+model = "m.keras"
+batch = "b.npz"
+loss = "{loss}"
+"""
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_a_signal_ends_the_worker_processes_too(tmp_path: Path, kind: int) -> None:
+    sound(tmp_path)
+    (tmp_path / "lossdoctor.toml").write_text(
+        "".join(CASE.format(loss=loss) for loss in ("mse", "mae", "huber", "mape"))
+    )
+    run = start(tmp_path, "0", "0", "", "check", "--jobs", "2", "--format", "json", "--output", "r.json")
+    cache, waited = tmp_path / "cache", time.monotonic() + 100
+    while not [*cache.glob("[!.]*")] and time.monotonic() < waited:  # until the first case is done
+        time.sleep(0.05)
+    workers = children(run.pid)
+    run.send_signal(kind)
+    out, err = run.communicate(timeout=10)
+    assert run.returncode == CODES[kind], (err, out)
+    assert out == "" and err == ""
+    assert len(workers) >= 2 and not [pid for pid in workers if alive(pid)]
+    assert not (tmp_path / "r.json").exists() and not [*cache.glob(".*")]
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
+    return [int(line) for line in found.stdout.split()]
+
+
+def alive(pid: int) -> bool:
+    """True for a process that runs; one that ended and waits for its parent to ask does not."""
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip()) and "Z" not in found.stdout
