@@ -88,7 +88,7 @@ def check_in_processes(
                 progress(result)
 
         with _pool(min(jobs, len(group))) as pool:
-            futures = [pool.submit(_run_in_worker, case, cache) for case in group]
+            futures = [pool.submit(_run_in_worker, run_case, case, cache) for case in group]
             found |= {r.name: r for r in _collected(futures, group, tell)}
         lost = [case for case in group if isinstance(found[case.name], _Lost)]
         if len(group) > 1:  # one of them ended its worker, and with it the pool; halves find out which
@@ -140,12 +140,12 @@ def _end_worker(number: int, frame: Any) -> None:
     os._exit(128 + number)
 
 
-def _run_in_worker(case: CheckCase, cache: bool) -> _Outcome:
-    """`run_case` in a worker process, which a SIGTERM ends at once."""
+def _run_in_worker(run: Callable[[CheckCase, bool], _Outcome], case: CheckCase, cache: bool) -> _Outcome:
+    """`run` in a worker process, which a SIGTERM ends at once."""
     global _working
     _working = True
     try:
-        return run_case(case, cache)
+        return run(case, cache)
     except _Ended:
         os._exit(128 + signal.SIGTERM)
     finally:

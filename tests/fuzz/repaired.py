@@ -49,6 +49,7 @@ def _judged(case: Case, fix: Fix) -> str:
     """What is wrong with the repaired case; "" for nothing."""
     made = real.make(case)
     compiled = {"loss": mapped(real.loss, case.loss), "loss_weights": case.loss_weights}
+    compiled["metrics"] = mapped(real.metric, case.metrics)
     arguments = _compiled.compile_args(made.model)
     told: Any = case
     model, x, y, weights = made.model, made.x, made.y, made.sample_weight
@@ -110,8 +111,8 @@ def _told(told: Case | None, edit: CompileEdit) -> Case | None:
         assert not isinstance(value, Made) or value.name
         raise Untold
 
-    if told is None:
-        return None
+    if told is None or edit.argument == "metrics":  # no part of the objective
+        return told
     before = told
     try:
         return replace(told, **{edit.argument: mapped(leaf, edit.tree)})
