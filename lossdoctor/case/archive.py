@@ -70,6 +70,11 @@ def read_model_config(path: str) -> ModelArchive:
             f"{path} is a SavedModel folder, which Keras 3 cannot make a model of again; run the code that built the model (or, "
             "for one of Keras 2, tf_keras.models.load_model) and write model.save('model.keras'), then check that file."
         )
+    if file.is_dir() and (file / _CONFIG).exists():
+        raise CaseError(
+            f"{path} is the folder of a model saved with zipped=False; write it with model.save('model.keras'), or zip the folder's "
+            "files into one that ends in .keras."
+        )
     if not file.is_file():
         what = "a folder" if file.is_dir() else "not a regular file"
         raise CaseError(f"{path} is {what}; name a .keras or .h5 file, or file.py:name of a model.")

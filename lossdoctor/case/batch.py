@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -257,11 +259,39 @@ def _first(found: Any, source: str) -> Any:
     return first_batch(found, source)[0]
 
 
+_MOST_ENTRIES = 100_000
+# What TensorFlow puts around a sentence: the node that failed, and the operation.
+_AROUND = re.compile(r"^\{\{.*?\}\} | \[Op:.*$")
+
+
+def _what(error: BaseException) -> str:
+    if isinstance(error, StopIteration):
+        return "it holds no batch"
+    return _AROUND.sub("", first_line(error)).rstrip(".:")
+
+
+def _require_files(folder: str) -> None:
+    """Raises `CaseError` where the folder holds anything but files and folders: TensorFlow would wait for a FIFO for ever."""
+    count = 0
+    for place, folders, files in os.walk(folder):
+        for name in files:
+            if not os.path.isfile(os.path.join(place, name)):
+                raise CaseError(
+                    f"{os.path.join(place, name)} is not a regular file; save the dataset again with Dataset.save."
+                )
+        count += len(folders) + len(files)
+        if count > _MOST_ENTRIES:
+            raise CaseError(
+                f"{folder} holds over {_MOST_ENTRIES} files; save a dataset of a few batches with Dataset.save."
+            )
+
+
 def _saved_dataset(folder: str) -> Batch:
     if not (Path(folder) / "dataset_spec.pb").exists():
         raise CaseError(
             f"{folder} is a folder, but none that tf.data.Dataset.save wrote; name an .npz file or a saved dataset."
         )
+    _require_files(folder)
     try:
         import tensorflow as tf
     except ImportError as error:
@@ -272,6 +302,6 @@ def _saved_dataset(folder: str) -> Batch:
         data = next(iter(tf.data.Dataset.load(folder)))
     except Exception as error:  # whatever TensorFlow finds wrong with the files
         raise CaseError(
-            f"{folder} cannot be read as a saved dataset ({first_line(error)}); save it again with Dataset.save."
+            f"{folder} cannot be read as a saved dataset ({_what(error)}); save it again with Dataset.save."
         ) from error
     return hold_batch(data if isinstance(data, tuple) else (data,), folder)

@@ -11,7 +11,7 @@ import numpy as np
 from lossdoctor import _keras, trees
 from lossdoctor.exam.errors import describe_error
 from lossdoctor.facts import InputPair, InputRun
-from lossdoctor.types import ArrayRef, InputSpec, Tree
+from lossdoctor.types import ArrayRef, InputSpec, Spec, Tree
 
 # Entries that the tagged arrays may hold in all; two samples of a large image fit many times over.
 _MOST_ENTRIES = 200_000_000
@@ -36,9 +36,17 @@ def run_inputs(declared: Tree, x: Tree) -> InputRun:
             model = _keras.build_inputs(declared)
             model.compile(run_eagerly=True)
             reached = trees.values(model.predict(tagged, verbose=0))
+            _call_as_fit(model, tagged)
         except Exception as error:  # what Keras raises is the observation
             return InputRun(error=describe_error(error))
     return InputRun(tuple(_pair(s, v, leaves) for s, v in zip(trees.values(declared), reached, strict=True)))
+
+
+def _call_as_fit(model: Any, tagged: Tree) -> None:
+    """The symbolic call with which `fit` begins (`trainer.py: _symbolic_build`): on JAX it checks names that `predict` does not."""
+    leaves = trees.values(tagged)
+    if all(isinstance(leaf, np.ndarray) and leaf.dtype == np.float32 for leaf in leaves):
+        _keras.call_specs(model, trees.map_leaves(lambda a: Spec(tuple(a.shape), "float32"), tagged), trace=True)
 
 
 def _plain(declared: Tree, x: Tree) -> bool:

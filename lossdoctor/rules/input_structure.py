@@ -6,7 +6,7 @@ The model cannot be called on x: an array is missing, one has the wrong shape, o
 `fit` raises before any loss is reached, so nothing about the targets could be examined.
 
 ## What to do
-Give x the inputs that the model declares (named in the evidence).
+Give x the inputs that the model declares (named in the evidence); batch a dataset whose elements are single samples.
 
 ## Measured
 Keras 3.15.1: a dict without one of the inputs raises "The structure of `inputs` doesn't match"; a wrong width raises "Input 0 of layer ... is
@@ -31,10 +31,13 @@ def check(exam: Exam) -> Iterator[Finding]:
     specs = [spec for _, spec in trees.declared_leaves("inputs", exam.case.model.inputs)]
     x = exam.case.batch.x
     saw, where = _saw(specs, x)
+    single = _is_one_sample(specs, x)
     yield RULE.finding(
         "error",
         "raises",
-        f"{saw}, and calling the model raises.",
+        f"{saw}: one sample without an axis for the samples. Calling the model raises."
+        if single
+        else f"{saw}, and calling the model raises.",
         where=where,
         evidence={
             "inputs": {spec.name: list(spec.shape) for spec in specs},
@@ -43,9 +46,25 @@ def check(exam: Exam) -> Iterator[Finding]:
         },
         fixes=(
             repairs.by_hand(
+                "batch the data",
+                "batch",
+                "how many samples a batch has, and where the data are made, is not in the batch",
+                "dataset = dataset.batch(32)",
+            )
+            if single
+            else repairs.by_hand(
                 "give x the inputs that the model declares", "batch", "what the missing values are is not in the batch"
             ),
         ),
+    )
+
+
+def _is_one_sample(specs: list[InputSpec], x: object) -> bool:
+    """True where every array of x lacks nothing but the first axis of its Input."""
+    leaves = [leaf for _, leaf in trees.declared_leaves("x", x)]
+    return len(leaves) == len(specs) and all(
+        isinstance(leaf, ArrayRef) and _fits(spec.shape, (0, *leaf.shape))
+        for spec, leaf in zip(specs, leaves, strict=True)
     )
 
 
@@ -91,6 +110,9 @@ RULE = Rule(
     summary="x lacks an input, has an unknown one, or the wrong shape.",
     page=__doc__,
     check=check,
-    bad=(Example("five features where the model takes four", _MODEL + "x = np.ones((8, 5))\n", "error"),),
+    bad=(
+        Example("five features where the model takes four", _MODEL + "x = np.ones((8, 5))\n", "error"),
+        Example("one sample of a dataset that is not batched", _MODEL + "x, y = np.ones(4), np.ones(1)\n", "error"),
+    ),
     good=(Example("four", _MODEL + "x = np.ones((8, 4))\n"),),
 )

@@ -18,6 +18,7 @@ targets by `output_names` (3.4, and 3.7 and later; see LD206). Reported as keras
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.exam.declared import sorted_order_differs
@@ -80,9 +81,21 @@ def _equal(exam: Exam, target: str, meant: str) -> bool:
     one, other = leaves[target], leaves[meant]
     if not isinstance(one, ArrayRef) or not isinstance(other, ArrayRef):
         return False
-    if _bare(tuple(one.shape)) != _bare(tuple(other.shape)):
+    shapes = _bare(tuple(one.shape)), _bare(tuple(other.shape))
+    a, b = one.rows(exam.case.rows), other.rows(exam.case.rows)
+    if shapes[0][:-1] == shapes[1]:  # one row a class beside class numbers
+        a = _classes(a.reshape(shapes[0]))
+    elif shapes[1][:-1] == shapes[0]:
+        b = _classes(b.reshape(shapes[1]))
+    elif shapes[0] != shapes[1]:
         return False
-    return bool((one.rows(exam.case.rows).ravel() == other.rows(exam.case.rows).ravel()).all())
+    return a is not None and b is not None and bool((a.ravel() == b.ravel()).all())
+
+
+def _classes(rows: Any) -> Any:
+    """The class numbers of one-hot rows; None for others."""
+    hot = rows.dtype.kind in "biuf" and ((rows == 0) | (rows == 1)).all() and (rows.sum(-1) == 1).all()
+    return rows.argmax(-1) if hot else None
 
 
 def _raises(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]], fix: Fix) -> Finding:

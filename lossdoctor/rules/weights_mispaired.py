@@ -23,7 +23,7 @@ from lossdoctor import near, trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import At, CompileEdit, Finding
+from lossdoctor.types import At, CompileEdit, Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -63,6 +63,8 @@ def check(exam: Exam) -> Iterator[Finding]:
 def _by_elimination(exam: Exam, unknown: list[Any], observed: dict[str, float]) -> dict[str, float]:
     """The weights under unknown keys at the trained outputs that no key names, where it cannot matter which goes to which."""
     weights, paths = exam.case.compile.loss_weights, shared.flat_outputs(exam)
+    if len(unknown) == 1 and (found := _of_the_other_group(exam, weights[unknown[0]], observed)):
+        return found
     names = exam.case.model.output_names or ()
     named = {f"y_pred[{k!r}]" for k in weights} if isinstance(weights, dict) else set()
     if not isinstance(exam.case.model.outputs, dict):
@@ -70,6 +72,18 @@ def _by_elimination(exam: Exam, unknown: list[Any], observed: dict[str, float]) 
     left = [path for path in observed if path not in named]
     values = {float(weights[k]) for k in unknown if isinstance(weights[k], int | float)}
     return dict.fromkeys(left, *values) if len(values) == 1 and len(left) == len(unknown) else {}
+
+
+def _of_the_other_group(exam: Exam, given: Tree, observed: dict[str, float]) -> dict[str, float]:
+    """The weights of a misnamed group, where just one group of trained outputs is left for them and has the same keys inside."""
+    weights, outputs = exam.case.compile.loss_weights, exam.case.model.outputs
+    if trees.is_leaf(given) or not isinstance(outputs, dict):
+        return {}
+    groups = {key: trees.paths(f"y_pred[{key!r}]", node) for key, node in outputs.items() if key not in weights}
+    left = [key for key, paths in groups.items() if any(path in observed for path in paths)]
+    found = dict(trees.leaves(f"y_pred[{left[0]!r}]", given)) if len(left) == 1 else {}
+    fits = found and [*found] == [*groups[left[0]]] and all(isinstance(value, int | float) for value in found.values())
+    return {path: float(value) for path, value in found.items()} if fits else {}
 
 
 def _unknown(exam: Exam, key: str, severity: str, impact: str, then: str, evidence: dict[str, object]) -> Finding:

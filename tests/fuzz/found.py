@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.fuzz.spec import Case, Loss, Output, Target, Weights
+from tests.fuzz.spec import Case, Feed, Loss, Output, Target, Weights
 
 Z, A = Output("z", (1,)), Output("a", (1,))
 ONE, TWO = Target("numbers", (3, 1), 1), Target("numbers", (3, 1), 2)
 MSE, MAE = Loss("mse"), Loss("mae")
+_CLASSES = Output("z", (3,), "softmax")
 SEQUENCE = Output("z", (2, 1), masked=True)
 _FLAT, _ROW = Output("z", ()), Target("numbers", (3,), 1)
 
@@ -162,6 +163,23 @@ FOUND: dict[str, Case] = {
     ),
     # LD505: compiled, and nothing to train.
     "a model that is compiled without a loss": Case(3, Z, None, ONE),
+    # LD902: on JAX `fit` checks the names of x in a symbolic call that `predict` does not make.
+    "a misspelt name in x": Case(3, Z, MSE, ONE, inputs={"u": "u", "k": "k"}, x={"u": Feed(0), "ks": Feed(1)}),
+    # LD203: the same classes in two encodings, which may as well be exchanged.
+    "one target as rows and as class numbers": Case(
+        3,
+        {"z": _CLASSES, "a": replace(_CLASSES, name="a")},
+        Loss("crossentropy"),
+        [Target("rows", (3, 3), 1, 3), Target("classes", (3,), 1, 3, "int64")],
+    ),
+    # LD511: the weights of the only group, under another key, are those that count.
+    "a group of weights under another name": Case(
+        3,
+        {"g": {"z": Z, "a": A}},
+        {"g": {"z": MSE, "a": MAE}},
+        {"g": {"z": ONE, "a": TWO}},
+        {"h": {"a": 2.0, "z": 3.0}},
+    ),
     # LD511: one loss, and a weight that names one of two outputs.
     "a weight for one output, and one loss for both": Case(3, {"z": Z, "a": A}, MSE, {"z": ONE, "a": TWO}, {"a": 0.5}),
 }

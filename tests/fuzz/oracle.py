@@ -127,7 +127,12 @@ def _spread(case: Case, given: Tree, trained: list[int], what: str) -> list[Any]
         return [found.get(i, MISSING) for i in range(count)]
     if is_leaf(given) and len(trained) == 1 < count:
         return [given if i in trained else MISSING for i in range(count)]  # the one output that is trained
-    return assigned(case.outputs, given, what, _names(case, trained))
+    try:
+        return assigned(case.outputs, given, what, _names(case, trained))
+    except NoMeaning:
+        if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], list | tuple):
+            return _spread(case, given[0], trained, what)  # one container too many, around all
+        raise
 
 
 def _names(case: Case, trained: list[int]) -> set[str]:
@@ -241,6 +246,8 @@ def objective(case: Case, meant: list[Term], raw: list[np.ndarray]) -> float:
         p = numbers.predicted(output, raw[term.output])
         if term.loss.kind == "cubed" and term.loss.reduction == "sum" and not output.shape:
             raise Ambiguous("a user's own loss that returns one number has reduced itself, as its author wanted")
+        if term.loss.form == "scalar" and output.masked:
+            raise Ambiguous("a user's own loss that returns one number may look at the mask itself")
         values = numbers.losses(term.loss, aligned(output, term.loss, term.target, case.n), p)
         weights = sample_weights(term.sample_weight, values.shape)
         if output.masked:

@@ -56,10 +56,16 @@ def _saved_model(path: Path) -> None:
     (path / "saved_model.pb").write_bytes(b"\x08\x01")
 
 
+def _not_zipped(path: Path) -> None:
+    path.mkdir()
+    (path / "config.json").write_text("{}")
+
+
 PLACES = {
     "model missing": _place(lambda p: None),
     "model a folder": _place(lambda p: p.mkdir()),
     "model a SavedModel folder": _place(_saved_model),
+    "model a folder of a model that is not zipped": _place(_not_zipped),
     "model a FIFO": _place(os.mkfifo),
     "model a socket": _place(_socket),
     "model a link to itself": _place(lambda p: p.symlink_to(p.name)),
