@@ -195,6 +195,13 @@ FACTS = (
         rules=("LD702", "LD954"),
     ),
     Fact(
+        "ignored-class-nan",
+        "SparseCategoricalCrossentropy(ignore_class=-1) has a gradient of NaN where a label is -1: one step makes the weights NaN.",
+        last="3.14",
+        backend="jax",
+        rules=("LD702", "LD805"),
+    ),
+    Fact(
         "logits-behind-the-activation",
         "Cross-entropies use the values in front of a softmax or sigmoid, where the output remembers them.",
         backend="tensorflow",

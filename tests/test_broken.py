@@ -112,7 +112,6 @@ OTHERWISE: dict[str, list[tuple[str, list[str]]]] = {
         ("partial-losses-raise", ["LD502"]),
         ("left-out", []),  # what is left of the outputs is paired from the first on
     ],
-    "weights under unknown names": [("dict-losses-sorted", [])],
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from keras import layers, ops
 
 import lossdoctor
+from lossdoctor import releases
 from tests.agree import agree_with_keras
 
 N = 8
@@ -259,10 +260,27 @@ def connectionist_temporal_classification() -> Any:
     return model, normal(N, 12, 5), RANDOM.integers(1, 6, size=(N, 3))
 
 
+# What earlier releases of Keras do not train as it is meant here: (the fact in `lossdoctor.releases`, the cases).
+LIMITED = {
+    "layer-names": (
+        "a_dict_of_one_output_and_a_bare_target",
+        "an_embedding_without_loss_and_target",
+        "detection_with_a_mask_in_the_target",
+        "sample_weights_for_each_output",
+    ),
+    "left-out": ("deep_supervision_with_none",),
+}
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_no_error_and_no_warning(name: str) -> None:
     model, *batch = CASES[name]()
     report = lossdoctor.check(model, tuple(batch))
-    assert [f"{f.code} {f.message}" for f in report.findings if f.severity != "info"] == []
+    said = [f"{f.code} {f.message}" for f in report.findings if f.severity != "info"]
+    if any(name in names and releases.holds(fact, keras.__version__) for fact, names in LIMITED.items()):
+        assert said
+        agree_with_keras(model, tuple(batch), report)
+        return
+    assert said == []
     agree_with_keras(model, tuple(batch), report)
     assert report.data.outcomes["fit"].status == "ok"

@@ -269,6 +269,13 @@ def labels_unchecked() -> bool:
 
 
 @probe
+def ignored_class_nan() -> bool:
+    model = single(3, "softmax")
+    fit(model, np.arange(N) % 4 - 1, loss=keras.losses.SparseCategoricalCrossentropy(ignore_class=-1))
+    return not np.isfinite(np.asarray(keras.ops.convert_to_numpy(model.get_layer("o").kernel))).all()
+
+
+@probe
 def logits_behind_the_activation() -> bool:
     model, labels = single(3, "softmax"), np.eye(3)[np.arange(N) % 3]
     probabilities = model.predict(X, verbose=0)

@@ -100,7 +100,7 @@ RULE = Rule(
     page=__doc__,
     check=check,
     bad=(
-        Example("one target by name for both", _MODEL + 'y = {"d": np.ones((8, 2))}\n', "error"),
+        Example("one target by name for both", _MODEL + 'y = {"d": np.ones((8, 2))}\n', "error", since="3.7"),
         Example("a shared head, targets in a list", _MODEL + "y = [np.ones((8, 2)), np.zeros((8, 2))]\n", "info"),
     ),
     good=(

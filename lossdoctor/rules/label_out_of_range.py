@@ -149,6 +149,7 @@ RULE = Rule(
             _MODEL.format(
                 loss="keras.losses.SparseCategoricalCrossentropy(ignore_class=-1)", labels="np.arange(8) % 4 - 1"
             ),
+            since="3.15",
         ),
     ),
 )

@@ -242,6 +242,7 @@ RULE = Rule(
             "x, y = np.ones((8, 4)), [np.arange(8.0)[:, None]]\n"
             "sample_weight = np.linspace(0.5, 1.0, 8)[:, None]\n",
             "error",
+            since="3.7",
         ),
         Example("five steps", _MODEL.format(steps=5) + "sample_weight = np.linspace(0.0, 1.0, 8)\n", "error"),
     ),

@@ -12,6 +12,7 @@ import pytest
 from keras import losses, ops
 
 import lossdoctor
+from lossdoctor import releases
 from tests.agree import agree_with_keras
 from tests.test_legitimate import N, classes, dense, made, normal
 
@@ -43,7 +44,7 @@ def one(units: int = 3, activation: str | None = None, **compiled: Any) -> Any:
 
 
 def two(**compiled: Any) -> Any:
-    return made(lambda i: {"z": dense(1)(i), "a": dense(1)(i)}, **{"loss": "mse", **compiled})
+    return made(lambda i: {"z": dense(1, name="z")(i), "a": dense(1, name="a")(i)}, **{"loss": "mse", **compiled})
 
 
 Y = {"z": normal(N, 1), "a": normal(N, 1)}
@@ -106,9 +107,9 @@ def status(report: lossdoctor.Report) -> str:
 def test_what_only_an_eager_step_can_do_is_judged_by_the_setting(tmp_path: Path) -> None:
     y = (normal(N, 3),)
     assert status(checked(lambda **c: one(loss=_python_if, **c), y, {})) == "raises"
-    # JAX traces the loss for its gradient in any case.
+    # JAX traces the loss for its gradient in any case (and Keras 3.4 does not trace it to build its metrics).
     eagerly = checked(lambda **c: one(loss=_python_if, **c), y, {"run_eagerly": True})
-    assert status(eagerly) == ("ok" if ON_TENSORFLOW else "raises")
+    assert status(eagerly) == ("ok" if ON_TENSORFLOW or not releases.since(keras.__version__, "3.5") else "raises")
     model = one()
     model.compile(loss=_python_if)
     model.run_eagerly = True  # after compile
