@@ -31,7 +31,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     specs = [spec for _, spec in trees.declared_leaves("inputs", exam.case.model.inputs)]
     x = exam.case.batch.x
     saw, where = _saw(specs, x)
-    single = _is_one_sample(specs, x)
+    single = _is_one_sample(specs, x, exam.case.batch.y)
     yield RULE.finding(
         "error",
         "raises",
@@ -59,11 +59,12 @@ def check(exam: Exam) -> Iterator[Finding]:
     )
 
 
-def _is_one_sample(specs: list[InputSpec], x: object) -> bool:
-    """True where every array of x lacks nothing but the first axis of its Input."""
+def _is_one_sample(specs: list[InputSpec], x: object, y: object) -> bool:
+    """True where every array of x lacks nothing but the first axis of its Input, and no target has as many rows."""
     leaves = [leaf for _, leaf in trees.declared_leaves("x", x)]
+    rows = {leaf.shape[:1] for _, leaf in trees.declared_leaves("y", y) if isinstance(leaf, ArrayRef)}
     return len(leaves) == len(specs) and all(
-        isinstance(leaf, ArrayRef) and _fits(spec.shape, (0, *leaf.shape))
+        isinstance(leaf, ArrayRef) and _fits(spec.shape, (0, *leaf.shape)) and leaf.shape[:1] not in rows - {()}
         for spec, leaf in zip(specs, leaves, strict=True)
     )
 

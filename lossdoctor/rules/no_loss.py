@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
-from lossdoctor.rules import repairs
+from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding, Impact, Severity
 
@@ -49,10 +49,11 @@ def _seen(exam: Exam) -> tuple[Severity, Impact, str]:
     if fit.outcome.status == "raises" and fit.stage != "model":
         return "error", "raises", f"The model is compiled without a loss, and fit raises: {fit.outcome.error}"
     if fit.outcome.status == "ok" and not any(gradient.norm for gradient in fit.gradients):
+        logged = "" if fit.outcome.loss is None else f", logs a loss of {shared.number(fit.outcome.loss)}"
         return (
             "error",
             "silent",
-            f"The model is compiled without a loss: fit runs, logs a loss of {fit.outcome.loss:g}, and no output has a gradient.",
+            f"The model is compiled without a loss: fit runs{logged}, and no output has a gradient.",
         )
     return "info", "note", "No loss is compiled, so nothing about targets was examined."
 

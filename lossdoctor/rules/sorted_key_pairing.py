@@ -83,10 +83,10 @@ def _equal(exam: Exam, target: str, meant: str) -> bool:
         return False
     shapes = _bare(tuple(one.shape)), _bare(tuple(other.shape))
     a, b = one.rows(exam.case.rows), other.rows(exam.case.rows)
-    if shapes[0][:-1] == shapes[1]:  # one row a class beside class numbers
-        a = _classes(a.reshape(shapes[0]))
-    elif shapes[1][:-1] == shapes[0]:
-        b = _classes(b.reshape(shapes[1]))
+    if shapes[1] and shapes[0][:-1] == shapes[1]:  # a row a class, and class numbers
+        a = _classes(a.reshape((len(a), *shapes[0][1:])))
+    elif shapes[0] and shapes[1][:-1] == shapes[0]:
+        b = _classes(b.reshape((len(b), *shapes[1][1:])))
     elif shapes[0] != shapes[1]:
         return False
     return a is not None and b is not None and bool((a.ravel() == b.ravel()).all())
