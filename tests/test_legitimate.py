@@ -269,6 +269,7 @@ LIMITED = {
         "sample_weights_for_each_output",
     ),
     "left-out": ("deep_supervision_with_none",),
+    "partial-losses-raise": ("an_embedding_without_loss_and_target",),
 }
 
 

@@ -40,7 +40,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     evidence: dict[str, str] = {"fit": exam.fit.outcome.status, "train_on_batch": exam.train_on_batch.outcome.status}
     if shared.raised_in_dispatch(exam) and exam.train_on_batch.outcome.status == "raises":
         counts = shared.count(exam.case.batch.y), shared.count(exam.case.model.outputs)
-        if counts[0] == counts[1] and not shared.by_layer_names(exam):
+        if counts[0] == counts[1] and not shared.by_layer_names(exam) and not _raises_by_name(exam):
             evidence["error"] = shared.error(exam)
             yield RULE.finding(
                 "error", "raises", f"{saw}, and fit raises.", where=(path,), evidence=evidence, fixes=(fix,)
@@ -55,6 +55,11 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence=evidence,
             fixes=(fix,),
         )
+
+
+def _raises_by_name(exam: Exam) -> bool:
+    """True where the same targets by name raise the same: something else is the cause."""
+    return exam.declared is not None and _by_order(exam) and exam.declared.run.outcome.error == exam.fit.outcome.error
 
 
 def _by_order(exam: Exam) -> bool:
