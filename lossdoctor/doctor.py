@@ -156,7 +156,8 @@ def apply_rules(
         findings.extend(rule.check(exam))
         ran.append(rule.code)
     findings = list(without_consequences(exam, findings, {rule.code: rule.check for rule in RULES}.__getitem__))
-    if exam.fit.outcome.status == "raises" and "LD804" in ran and not any(f.severity == "error" for f in findings):
+    told = any(f.severity == "error" and f.impact == "raises" for f in findings)
+    if exam.fit.outcome.status == "raises" and "LD804" in ran and not told:
         findings.append(unexplained(exam))
     findings = list(override(findings, severity or {}))
     findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.code, f.where))

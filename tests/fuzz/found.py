@@ -172,6 +172,17 @@ FOUND: dict[str, Case] = {
         Loss("crossentropy"),
         [Target("rows", (3, 3), 1, 3), Target("classes", (3,), 1, 3, "int64")],
     ),
+    # LD804: `fit` raises, and what was told alone would not raise.
+    "a target too many for nested outputs, in a batch of one": Case(
+        1,
+        [Output("m", (1,)), {"z": Output("z", (2,)), "a": Output("a", (3, 2))}],
+        Loss("log_cosh"),
+        [
+            Target("numbers", (1, 1), 1),
+            {"z": Target("numbers", (1, 2), 2), "a": Target("numbers", (1, 3, 2), 3)},
+            Target("numbers", (1, 1), 1),
+        ],
+    ),
     # LD511: the weights of the only group, under another key, are those that count.
     "a group of weights under another name": Case(
         3,
