@@ -34,6 +34,9 @@ def backend_name() -> str:
     return str(keras.backend.backend())
 
 
+trees.follow(backend_name())
+
+
 def resolve_loss(identifier: Any, y_true: Any, y_pred: Any) -> Any:
     """The `keras.losses.Loss` that compile makes of one loss argument on these tensors.
 
@@ -134,6 +137,21 @@ def to_tensor(array: Any) -> Any:
 def to_numpy(tensor: Any) -> Any:
     """A backend's tensor as a NumPy array."""
     return keras.ops.convert_to_numpy(tensor)
+
+
+def operand(leaf: Any) -> Any:
+    """An array as a loss that is called by hand can take it: PyTorch's operators take its own tensors only."""
+    numbers = backend_name() == "torch" and getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("biuf")
+    return to_tensor(leaf) if numbers else leaf
+
+
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    """A scope whose tensors are no part of a gradient: PyTorch makes no array of one that is."""
+    if backend_name() != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()  # type: ignore[no-any-return]
 
 
 def get_mask(tensor: Any) -> Any:
@@ -319,7 +337,7 @@ def call_specs(model: Any, x: Tree, trace: bool = False, weights: bool = False) 
     functional = graph(model)
     if functional is not None and not trace and not makes_masks(model):
         outputs = _unpack(functional.compute_output_spec(tensors))
-        return trees.map_leaves(_spec, outputs), trees.map_leaves(lambda _: None, outputs)
+        return _as_declared(_unpack(functional.output), outputs), trees.map_leaves(lambda _: None, outputs)
 
     written: list[Tree] = []
 
@@ -331,8 +349,12 @@ def call_specs(model: Any, x: Tree, trace: bool = False, weights: bool = False) 
     with contextlib.nullcontext() if weights else weightless():
         outputs, masks = _backend.compute_output_spec(call, tensors)
     declared = written[-1] if functional is None else _unpack(functional.output)
-    # JAX's tracing sorts dict keys: they are given back the order that the model declares.
-    return trees.pack(declared, trees.values(trees.map_leaves(_spec, outputs))), trees.map_leaves(_spec, masks)
+    return _as_declared(declared, outputs), trees.map_leaves(_spec, masks)
+
+
+def _as_declared(declared: Tree, outputs: Tree) -> Tree:
+    """Specs of `outputs` in the containers of `declared`: JAX's tracing sorts dict keys, and on PyTorch every functional call does."""
+    return trees.pack(declared, trees.values(trees.map_leaves(_spec, outputs)))
 
 
 def called_specs(model: Any, x: Tree) -> tuple[Tree, Tree]:

@@ -39,6 +39,18 @@ def outside_strategies(function: Callable[[], Any]) -> Any:
         return thread.submit(apart).result()
 
 
+@contextlib.contextmanager
+def kept_randomness() -> Iterator[None]:
+    """Random numbers go on afterwards as if nothing had run inside: on PyTorch every `fit` draws one of the global generator's."""
+    if _keras.backend_name() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
+
+
 def was_configured(file: Mapping[str, Any]) -> bool:
     """True where this process has another configuration than `file` (keras.json) gives, or registered classes of its own."""
     floatx = file.get("floatx", "float32")

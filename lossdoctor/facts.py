@@ -18,7 +18,8 @@ class Broadcast:
 
     `shape` is the common shape; `as_given` what the loss returned on the two shapes, `explicit` what
     it returned once both were expanded to `shape` by hand. `observed` says that they agree, and that
-    the target counts. `crossed` says that one sample's target meets another sample's output.
+    the target counts. `crossed` says that one sample's target meets another sample's output. `rows`:
+    with how many that was measured, where the batch has one, which shows nothing of it.
     """
 
     shape: tuple[int, ...]
@@ -26,6 +27,7 @@ class Broadcast:
     explicit: float
     observed: bool
     crossed: bool = False
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Run:
     `stage` is where it raised: "model" (calling the model on x), "data" (before the loss was reached),
     "dispatch" (Keras pairing targets, outputs and losses), "loss" (inside call number `failed_call`),
     "gradient" (after the losses returned), "metrics" (only with the compiled metrics). `error_at` is "file:line: source" of the user's code, where
-    the error came through it.
+    the error came through it. `cause` is what it raises inside that call, where the metrics raise before any loss is reached.
     """
 
     outcome: Outcome
@@ -101,6 +103,7 @@ class Run:
     stage: str | None = None
     failed_call: int | None = None
     error_at: str | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -19,6 +20,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """ " (did you mean 'box'?)", or an empty string."""
     found = nearest(name, known)
     return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def without_node(text: str) -> str:
+    """A backend's sentence without what TensorFlow puts around it: the node that failed, and the operation."""
+    text = text.split("{{function_node")[-1].split("}} ")[-1] if "{{function_node" in text else text
+    return text.split(" [Op:")[0]
+
+
+_SIZE = re.compile(r"torch\.Size\(\[([\d, ]*)\]\)")
+
+
+def with_tuples(text: str) -> str:
+    """PyTorch's shapes, "torch.Size([4, 3])", as Python's tuples."""
+    return _SIZE.sub(lambda size: f"({size[1]},)" if size[1].isdigit() else f"({size[1]})", text)
 
 
 def first_line(error: BaseException) -> str:

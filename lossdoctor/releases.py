@@ -15,19 +15,19 @@ FIRST = "3.4"
 class Fact:
     """One behaviour of Keras, true from release `first` to `last` (None: to the newest that was tried), both inclusive.
 
-    `backend` names the only one that shows it, None means every one. `rules` are the codes that draw on it.
+    `backends` names the only ones that show it, none means every one. `rules` are the codes that draw on it.
     """
 
     id: str
     fact: str
     first: str = FIRST
     last: str | None = None
-    backend: str | None = None
+    backends: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
 
     def holds(self, keras: str, backend: str | None = None) -> bool:
         """True where this Keras release, on this backend, shows it; without a backend, where any does."""
-        fits = self.backend is None or backend is None or backend == self.backend
+        fits = not self.backends or backend is None or backend in self.backends
         after = self.last is not None and _minor(keras) > _minor(self.last)
         return fits and _minor(keras) >= _minor(self.first) and not after
 
@@ -40,7 +40,7 @@ class Fact:
         else:
             releases = "every release" if self.first == FIRST else f"{self.first} and later"
         named = releases if releases == "every release" else f"Keras {releases}"
-        return named + (f", {_NAMES[self.backend]}" if self.backend else "")
+        return named + (f", {' and '.join(_NAMES[b] for b in self.backends)}" if self.backends else "")
 
 
 _NAMES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
@@ -185,26 +185,32 @@ FACTS = (
     Fact(
         "unreduced-loss-raises",
         "fit raises for a loss with reduction=None; TensorFlow trains on its sum.",
-        backend="jax",
+        backends=("jax", "torch"),
         rules=("LD401", "LD954"),
     ),
     Fact(
         "labels-unchecked",
-        "Class numbers that no unit stands for give a loss of 0; TensorFlow raises.",
-        backend="jax",
+        "Class numbers that no unit stands for give a loss of 0; TensorFlow and PyTorch raise.",
+        backends=("jax",),
         rules=("LD702", "LD954"),
     ),
     Fact(
         "ignored-class-nan",
         "SparseCategoricalCrossentropy(ignore_class=-1) has a gradient of NaN where a label is -1: one step makes the weights NaN.",
         last="3.14",
-        backend="jax",
+        backends=("jax",),
         rules=("LD702", "LD805"),
+    ),
+    Fact(
+        "binary-targets-checked",
+        "binary_crossentropy raises for targets outside of 0 to 1; elsewhere they train.",
+        backends=("torch",),
+        rules=("LD703",),
     ),
     Fact(
         "logits-behind-the-activation",
         "Cross-entropies use the values in front of a softmax or sigmoid, where the output remembers them.",
-        backend="tensorflow",
+        backends=("tensorflow",),
         rules=("LD601", "LD603", "LD954"),
     ),
 )

@@ -96,7 +96,11 @@ def load(folder: str, model: str, batch: str) -> tuple[Any, Any, Any]:
 
 
 def mse(target: Any, output: Any) -> float:
-    return float(np.mean(np.square(np.asarray(target) - np.asarray(output))))
+    return float(np.mean(np.square(np.asarray(target) - keras.ops.convert_to_numpy(output))))
+
+
+def mean(values: Any) -> float:
+    return float(np.mean(keras.ops.convert_to_numpy(values)))
 
 
 # keras-team/keras#20373: three entry points, three answers
@@ -127,10 +131,14 @@ def test_20373_numbers_as_targets(capfd: Any) -> None:
         model.fit(x, y, verbose=0)
     outputs = model(x)
     expected = sum(mse(t, o) for t, o in zip(y, outputs, strict=True))
-    assert model.train_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(expected, rel=1e-5)
+    if (backend := keras.backend.backend()) == "torch":
+        with pytest.raises(AttributeError, match="shape"):
+            model.train_on_batch(x, y)
+    else:
+        assert model.train_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(expected, rel=1e-5)
     assert (code, codes(document)) == (1, ["LD304"])
     assert document["outcomes"]["fit"]["status"] == "raises"
-    assert document["outcomes"]["train_on_batch"]["status"] == "ok"
+    assert document["outcomes"]["train_on_batch"]["status"] == ("raises" if backend == "torch" else "ok")
 
 
 def test_20373_one_array_for_three_outputs(capfd: Any) -> None:
@@ -319,8 +327,8 @@ def test_20351_a_subtree_loss_gets_the_whole_subtree_and_both_levels_add_up(capf
     parts = [
         float(np.mean(box * y["detection"]["confidence"][:, 0])),
         float(np.mean(box)),
-        float(np.mean(keras.losses.binary_crossentropy(y["detection"]["confidence"], out["detection"]["confidence"]))),
-        float(np.mean(keras.losses.categorical_crossentropy(y["classification"], out["classification"]))),
+        mean(keras.losses.binary_crossentropy(y["detection"]["confidence"], out["detection"]["confidence"])),
+        mean(keras.losses.categorical_crossentropy(y["classification"], out["classification"])),
     ]
     assert model.test_on_batch(x, y, return_dict=True)["loss"] == pytest.approx(sum(parts), rel=1e-4)
 

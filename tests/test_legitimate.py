@@ -273,6 +273,10 @@ LIMITED = {
 }
 
 
+# Keras 3.15.1 on PyTorch 2.15 moves the axes of the outputs, and the gradient does not find its way back: fit raises.
+UNFIT_ON_TORCH = ("pixels_with_sparse_labels",)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_no_error_and_no_warning(name: str) -> None:
     model, *batch = CASES[name]()
@@ -281,6 +285,10 @@ def test_no_error_and_no_warning(name: str) -> None:
     if any(name in names and releases.holds(fact, keras.__version__) for fact, names in LIMITED.items()):
         assert said
         agree_with_keras(model, tuple(batch), report)
+        return
+    if keras.backend.backend() == "torch" and name in UNFIT_ON_TORCH:
+        agree_with_keras(model, tuple(batch), report)
+        assert "contiguous" in said[0] and len(said) == 1
         return
     assert said == []
     agree_with_keras(model, tuple(batch), report)

@@ -34,7 +34,7 @@ def whole(factor: float) -> Loss:
 
     def loss(y_true: Any, y_pred: Any) -> Any:
         flat = zip(keras.tree.flatten(y_true), keras.tree.flatten(y_pred), strict=True)
-        return factor * sum(keras.ops.mean(keras.ops.square(t - p), axis=-1) for t, p in flat)
+        return factor * sum(keras.ops.mean(keras.ops.square(keras.ops.subtract(t, p)), axis=-1) for t, p in flat)
 
     loss.__name__ = f"whole_{factor:g}".replace(".", "_")
     return loss

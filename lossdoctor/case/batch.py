@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from lossdoctor.case.datasets import first_batch
 from lossdoctor.case.leaves import as_array, as_dense, named_bfloat16, storable
 from lossdoctor.case.references import call, is_reference, load_reference
 from lossdoctor.files import write_bytes
-from lossdoctor.near import did_you_mean, first_line
+from lossdoctor.near import did_you_mean, first_line, without_node
 from lossdoctor.types import ArrayRef, Batch, CaseError, HeldArray, Tree
 
 _ROOTS = ("x", "y", "sample_weight")
@@ -260,14 +259,6 @@ def _first(found: Any, source: str) -> Any:
 
 
 _MOST_ENTRIES = 100_000
-# What TensorFlow puts around a sentence: the node that failed, and the operation.
-_AROUND = re.compile(r"^\{\{.*?\}\} | \[Op:.*$")
-
-
-def _what(error: BaseException) -> str:
-    if isinstance(error, StopIteration):
-        return "it holds no batch"
-    return _AROUND.sub("", first_line(error)).rstrip(".:")
 
 
 def _require_files(folder: str) -> None:
@@ -301,7 +292,9 @@ def _saved_dataset(folder: str) -> Batch:
     try:
         data = next(iter(tf.data.Dataset.load(folder)))
     except Exception as error:  # whatever TensorFlow finds wrong with the files
+        empty = isinstance(error, StopIteration)
+        what = "it holds no batch" if empty else without_node(first_line(error)).rstrip(".:")
         raise CaseError(
-            f"{folder} cannot be read as a saved dataset ({_what(error)}); save it again with Dataset.save."
+            f"{folder} cannot be read as a saved dataset ({what}); save it again with Dataset.save."
         ) from error
     return hold_batch(data if isinstance(data, tuple) else (data,), folder)

@@ -13,6 +13,7 @@ from lossdoctor.exam.setup import SEED, Setup
 from lossdoctor.facts import Broadcast, LossCall, Run
 
 _MOST_ENTRIES = 10_000_000
+_ROWS = 3  # in place of one
 
 Value = Callable[[np.ndarray, np.ndarray], float]
 
@@ -22,16 +23,26 @@ def with_broadcasts(setup: Setup, run: Run) -> Run:
     losses = dict(trees.leaves("loss", setup.loss))
     return replace(
         run,
-        calls=tuple(replace(c, broadcast=_broadcast(losses.get(c.loss_path), c)) for c in run.calls),
+        calls=tuple(replace(c, broadcast=_of_call(losses.get(c.loss_path), c)) for c in run.calls),
     )
 
 
-def _broadcast(identifier: Any, call: LossCall) -> Broadcast | None:
-    """Returns the loss on the two shapes what it returns once both are expanded by hand, and does it make entries meet
-    that have nothing to do with each other?"""
+def _of_call(identifier: Any, call: LossCall) -> Broadcast | None:
     if identifier is None or call.subtree or len(call.target_shapes) != 1:
         return None
-    target_shape, output_shape = call.target_shapes[0], call.output_shapes[0]
+    target, output = call.target_shapes[0], call.output_shapes[0]
+    found = _broadcast(identifier, call, target, output)
+    if target[:1] == output[:1] == (1,) and len(target) != len(output) and not (found and found.observed):
+        more = _broadcast(identifier, call, (_ROWS, *target[1:]), (_ROWS, *output[1:]))
+        return replace(more, rows=_ROWS) if more is not None and more.crossed else found
+    return found
+
+
+def _broadcast(
+    identifier: Any, call: LossCall, target_shape: tuple[int, ...], output_shape: tuple[int, ...]
+) -> Broadcast | None:
+    """Returns the loss on the two shapes what it returns once both are expanded by hand, and does it make entries meet
+    that have nothing to do with each other?"""
     if target_shape == output_shape or -1 in target_shape + output_shape:
         return None
     random = np.random.default_rng(SEED)

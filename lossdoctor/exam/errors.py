@@ -7,6 +7,8 @@ import re
 import traceback
 from pathlib import Path
 
+from lossdoctor.near import with_tuples, without_node
+
 # Values dumped into an error message: arrays are never shown, their shapes are.
 _TENSORS = re.compile(r"<tf\.Tensor: shape=(\([^)]*\)), dtype=\w+, numpy=.*?>", re.DOTALL)
 _OURS = str(Path(__file__).parent.parent).replace("\\", "/") + "/"
@@ -21,9 +23,8 @@ def describe_error(error: BaseException) -> str:
     node = _NODE.search(str(error))
     text = " ".join((node.group(1) if node else str(error).split("\n\n")[0]).split()) or "no message"
     text = text[1:-1] if isinstance(error, KeyError) and text[0] in "\"'" else text
-    text = text.split("{{function_node")[-1].split("}} ")[-1] if "{{function_node" in text else text
-    text = _LABELS.sub("", text)
-    text = _ARRAYS.sub("[...]", _TENSORS.sub(r"<tensor \1>", text.split(" [Op:")[0]))
+    text = _LABELS.sub("", with_tuples(without_node(text)))
+    text = _ARRAYS.sub("[...]", _TENSORS.sub(r"<tensor \1>", text))
     return f"{type(error).__name__}: {text if len(text) <= 600 else text[:597] + '...'}"
 
 

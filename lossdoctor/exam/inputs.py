@@ -36,14 +36,15 @@ def run_inputs(declared: Tree, x: Tree) -> InputRun:
             model = _keras.build_inputs(declared)
             model.compile(run_eagerly=True)
             reached = trees.values(model.predict(tagged, verbose=0))
-            _call_as_fit(model, tagged)
+            if _keras.backend_name() == "jax":
+                _call_as_fit(model, tagged)
         except Exception as error:  # what Keras raises is the observation
             return InputRun(error=describe_error(error))
     return InputRun(tuple(_pair(s, v, leaves) for s, v in zip(trees.values(declared), reached, strict=True)))
 
 
 def _call_as_fit(model: Any, tagged: Tree) -> None:
-    """The symbolic call with which `fit` begins (`trainer.py: _symbolic_build`): on JAX it checks names that `predict` does not."""
+    """The symbolic call with which `fit` begins (`trainer.py: _symbolic_build`): it checks names, which `predict` does not on JAX."""
     leaves = trees.values(tagged)
     if all(isinstance(leaf, np.ndarray) and leaf.dtype == np.float32 for leaf in leaves):
         _keras.call_specs(model, trees.map_leaves(lambda a: Spec(tuple(a.shape), "float32"), tagged), trace=True)

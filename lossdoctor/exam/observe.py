@@ -33,7 +33,7 @@ _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 def examine(case: Case) -> Exam:
     """Run the case on fresh stand-ins and note what Keras does."""
-    with muted_warnings():
+    with muted_warnings(), _state.kept_randomness():
         return _state.outside_strategies(lambda: _examine(case))  # type: ignore[no-any-return]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from lossdoctor import _keras, trees
 from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.outputs import reduced
-from lossdoctor.exam.setup import SEED, Setup, start, take, tile
+from lossdoctor.exam.setup import SEED, Setup, take, tile
 from lossdoctor.exam.source import is_users
 from lossdoctor.exam.stepper import Begun, Step, Stepper, begin
 from lossdoctor.facts import Coupling, Draw, LossCall, Minimum, Probes, Run, Zeroed
@@ -113,10 +113,7 @@ def _draw(step: Step) -> Draw:
 def _draws(setup: Setup, stepper: Stepper, first: Step) -> tuple[Draw, ...]:
     if setup.given:
         return (_draw(first),)
-    others = [
-        stepper.step(starts=[start(i + 100 * (k + 1), s.shape) for i, s in enumerate(setup.starts)])
-        for k in range(_DRAWS)
-    ]
+    others = [stepper.step(starts=setup.drawn(100 * (k + 1))) for k in range(_DRAWS)]
     return tuple(_draw(step) for step in (first, *others))
 
 
@@ -139,7 +136,7 @@ def _coupled(setup: Setup, stepper: Stepper, first: Step, run: Run) -> tuple[Cou
         return ()
     row, found = rows // 2, []
     y = trees.map_leaves(lambda leaf: _other_row(leaf, row), setup.y)
-    starts = [_with_row(s, row, start(i + 700, s.shape)) for i, s in enumerate(setup.starts)]
+    starts = [_with_row(s, row, other) for s, other in zip(setup.starts, setup.drawn(700), strict=True)]
     for changed, step in (("target", _try(stepper, y=y)), ("prediction", _try(stepper, starts=starts))):
         for output in first.gradients if step is not None else ():
             coupling = _coupling(output, changed, row, first, step)
@@ -249,7 +246,7 @@ def _zeroed(setup: Setup, stepper: Stepper, first: Step) -> tuple[Zeroed, ...]:
     found: dict[str, Zeroed] = {}
     shapes = {path: tuple(spec.shape) for path, spec in trees.leaves("y_pred", setup.outputs)}
     # A row whose weight is not 0 already, for every output.
-    for row in _weighted_rows(setup.sample_weight, rows)[:2]:
+    for row in _weighted_rows(setup.sample_weight, rows):
         step = _try(stepper, sample_weight=trees.map_leaves(partial(_without, row=row), setup.sample_weight))
         for output in first.gradients if step is not None else ():
             zeroed = _zero(output, row, first, step, shapes[output])
@@ -264,7 +261,7 @@ def _weighted_rows(weights: Tree, rows: int) -> list[int]:
         if isinstance(leaf, np.ndarray) and leaf.ndim and len(leaf) == rows:
             alive &= np.any(leaf.reshape(rows, -1) != 0, axis=1)
     found = np.flatnonzero(alive)
-    return [int(found[len(found) // 2]), int(found[-1])] if len(found) else []
+    return list(dict.fromkeys((int(found[len(found) // 2]), int(found[-1])))) if len(found) else []
 
 
 def _without(weight: Any, row: int) -> Any:
@@ -340,7 +337,9 @@ def _other_rows(setup: Setup) -> int:
 
 
 def _resized(setup: Setup, rows: int) -> Run | None:
-    """The case with so many rows; None where it raises within a loss that may want an even batch, as pairs do."""
+    """The case with so many rows, without weights and metrics; None where it raises within a loss that may want an even
+    batch, as pairs do."""
+    setup = replace(setup, sample_weight=None, metrics=None, weighted_metrics=None)
     other = take(tile(setup, 2) if rows > aligned(setup) else setup, rows)
     # Keras 3.6 on JAX hands on masks in a compiled step only.
     masked = any(mask is not None for mask in setup.masks)

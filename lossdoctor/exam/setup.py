@@ -20,7 +20,8 @@ class Setup:
 
     `starts` are the variables' values, one an output leaf (Keras's flat order), shaped like the
     tail's start; `masks` boolean arrays or None; `x_rows` the sizes of axis 0 of x's leaves. `given` is true where the
-    predictions are the caller's (or the model's own), not seeded ones; `adds_losses` where the model's layers add losses.
+    predictions are the caller's (or the model's own), not seeded ones; `adds_losses` where the model's layers add losses;
+    `unit` tells the outputs whose predictions are drawn within 0..1.
     """
 
     outputs: Tree
@@ -41,6 +42,13 @@ class Setup:
     loss_scale: float | None = None
     given: bool = False
     adds_losses: bool = False
+    unit: tuple[bool, ...] = ()
+
+    def drawn(self, number: int) -> list[np.ndarray]:
+        """Other values for `starts`, seeded by `number`."""
+        return [
+            start(i + number, s.shape, unit) for i, (s, unit) in enumerate(zip(self.starts, self.unit, strict=True))
+        ]
 
 
 def make_setup(case: Case) -> Setup:
@@ -50,12 +58,17 @@ def make_setup(case: Case) -> Setup:
     count = len(specs)
     tails = list(model.tails or (None,) * count)
     given = None if model.predictions is None else [leaf.rows(case.rows) for leaf in trees.values(model.predictions)]
+    # Of an output whose last layer is not known, numbers that are plausible for an activation as for none: beyond 0..1
+    # cross-entropies have no gradient.
+    unit = tuple(
+        tail is None and name is None for tail, name in zip(tails, model.activations or (None,) * count, strict=True)
+    )
     starts = []
     for i, spec in enumerate(specs):
         before = tails[i].start if tails[i] is not None else spec  # type: ignore[union-attr]
         shape, dtype = before.shape, "float64" if before.dtype == "float64" else "float32"
         if given is None:
-            starts.append(start(i, shape).astype(dtype))
+            starts.append(start(i, shape, unit[i]).astype(dtype))
             continue
         behind = model.behind[i] if model.behind else None
         fits = behind is not None and tails[i] is not None and tuple(behind.shape) == tuple(shape)
@@ -82,6 +95,7 @@ def make_setup(case: Case) -> Setup:
         loss_scale=compile_args.loss_scale,
         given=given is not None,
         adds_losses=model.adds_losses,
+        unit=unit,
     )
 
 
@@ -93,9 +107,10 @@ def as_fit(setup: Setup) -> Setup:
     return replace(setup, sample_weight=trees.map_leaves(lambda _: weights, setup.y))
 
 
-def start(number: int, shape: Any) -> np.ndarray:
-    """Seeded normals of this shape; another array for every number."""
-    return np.asarray(np.random.default_rng([SEED, number]).normal(size=shape), dtype="float32")
+def start(number: int, shape: Any, unit: bool = False) -> np.ndarray:
+    """Seeded normals of this shape, or their sigmoid; another array for every number."""
+    normals = np.random.default_rng([SEED, number]).normal(size=shape)
+    return np.asarray(1 / (1 + np.exp(-normals)) if unit else normals, dtype="float32")
 
 
 def _mask(spec: Any) -> np.ndarray | None:

@@ -205,6 +205,8 @@ def run(setup: Setup, method: str) -> Run:
         without = _run(replace(setup, metrics=None, weighted_metrics=None), method, setup.run_eagerly)
         if without.outcome.status == "ok":
             return replace(found, stage="metrics", failed_call=None, calls=without.calls)
+        if without.stage == "loss" != found.stage:  # JAX and PyTorch call the metrics first
+            return replace(without, outcome=found.outcome, cause=without.outcome.error)
     return found
 
 
@@ -427,7 +429,8 @@ def gradient_at(path: str, start: np.ndarray, gradient: Any) -> Gradient:
 
 def predictions(setup: Setup) -> Tree:
     """The stand-in's outputs as tensors, in its containers."""
-    return StandIn(setup, Log()).call(None)
+    with _keras.without_gradients():
+        return StandIn(setup, Log()).call(None)
 
 
 def direct(loss: Any, y: Tree, y_pred: Tree) -> Outcome:
@@ -435,7 +438,7 @@ def direct(loss: Any, y: Tree, y_pred: Tree) -> Outcome:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            value = loss(y, y_pred)
+            value = loss(trees.map_leaves(_keras.operand, y), y_pred)
         except (Exception, SystemExit) as error:  # the observation
             return Outcome("raises", error=describe_error(error))
     return Outcome("ok", loss=tensors.scalar(value))

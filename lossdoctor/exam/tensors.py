@@ -40,4 +40,4 @@ def stacked_shape(weights: Any) -> tuple[int, ...]:
 
 def dtype(tensor: Any) -> str:
     found = getattr(tensor, "dtype", type(tensor).__name__)
-    return str(getattr(found, "name", found))
+    return str(getattr(found, "name", found)).removeprefix("torch.")

@@ -20,7 +20,7 @@ ARGUMENTS = (
             _ONE_EACH,
             "Give one target for each output.",
         ),
-        seen="3.7.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.7.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "loss for a key that is not there",
@@ -33,7 +33,7 @@ ARGUMENTS = (
             "Where the output is there, its target is missing: add y[{path}].",
             "A dotted key is no path: write nested outputs as nested dicts, loss={{'head': {{'box': 'mse'}}}}.",
         ),
-        seen="3.7.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.7.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "loss keys not among the outputs",
@@ -55,7 +55,7 @@ ARGUMENTS = (
             "Use None for an output that shall not be trained.",
             "For a single output give the loss itself: loss='mse'.",
         ),
-        seen="3.7.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.7.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "loss of no output",
@@ -136,7 +136,7 @@ ARGUMENTS = (
             "Give a custom loss as the function or object itself, not by its name.",
             "When a file is loaded, import your loss first and decorate it with keras.saving.register_keras_serializable().",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "metric by an unknown name",
@@ -148,7 +148,7 @@ ARGUMENTS = (
             "Keras's names are those of its functions and classes: 'mae', 'accuracy', 'AUC'.",
             "Give a custom metric as the function or object itself.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "more or fewer weights than losses",
@@ -160,7 +160,7 @@ ARGUMENTS = (
             "Give one weight for each loss.",
             "To weigh outputs that share a loss, write the loss out for each: loss={{'a': 'mse', 'b': 'mse'}}.",
         ),
-        seen="3.7.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.7.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "weights as many as losses",
@@ -190,7 +190,7 @@ ARGUMENTS = (
             "Give one weight for each loss: loss_weights={{'a': 1.0, 'b': 0.5}}.",
             "Leave loss_weights out where all count the same.",
         ),
-        seen="3.7.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.7.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "weights that are no numbers",
@@ -199,7 +199,7 @@ ARGUMENTS = (
         "loss_weights={weights} is neither a number nor a list, tuple or dict of numbers.",
         ("LD512",),
         ("Give plain Python floats.",),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "metrics by keys that are not the outputs'",
@@ -217,7 +217,7 @@ ARGUMENTS = (
         "metrics={metrics} does not fit the outputs. A list of metrics is dealt out, one to each output; it does not put all of them on every output.",
         ("LD521", "LD522"),
         ("Give lists by output: metrics={{'box': ['mae', 'mse'], 'label': ['accuracy']}}.", _KEYS),
-        seen="3.14.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.14.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "metrics of another kind",
@@ -229,7 +229,7 @@ ARGUMENTS = (
             "Put a single metric into a list: metrics=['mae'].",
             "For several outputs give a dict: metrics={{'box': ['mae']}}.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "no loss",
@@ -242,7 +242,7 @@ ARGUMENTS = (
             "Compile with a loss: model.compile(optimizer='adam', loss='mse').",
             "A loss of None for every output counts as none.",
         ),
-        seen="3.4.1 to 3.15.1 with TensorFlow",
+        seen="3.4.1 to 3.15.1 with TensorFlow and PyTorch",
     ),
     Message(
         "not compiled",
@@ -254,7 +254,7 @@ ARGUMENTS = (
             "Call model.compile(optimizer=..., loss=...) first.",
             "After load_model, check that the file holds what was compiled.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "sample weights unlike the targets",
@@ -266,7 +266,7 @@ ARGUMENTS = (
             "Give sample weights in the containers of y, with one array of shape (N,) for each target.",
             "A single array (N,) is enough where all outputs share it.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "class weights for several outputs",
@@ -278,7 +278,7 @@ ARGUMENTS = (
             "Turn class weights into sample weights: weights = numpy.take([w0, w1], labels).",
             "Give those in the containers of y: sample_weight={{'label': weights, 'box': numpy.ones(N)}}.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "an unknown reduction",
@@ -291,7 +291,7 @@ ARGUMENTS = (
             "'mean' and 'mean_with_sample_weight' came with later releases.",
             "reduction=None under compile follows the gradient of a sum, or raises.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "more than x, y and weights",
@@ -304,7 +304,7 @@ ARGUMENTS = (
             "Yield (x, {{'box': box, 'label': label}}): all inputs in one tree, all targets in another.",
             "Yield a tuple, not a list.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "targets beside a generator",
@@ -313,6 +313,6 @@ ARGUMENTS = (
         "x is a {kind}, which yields its own targets, and {what} was given to fit as well.",
         (),
         ("Let it yield (x, y) or (x, y, sample_weight), and leave {what} out of fit.",),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
 )

@@ -19,7 +19,7 @@ INPUTS = (
             "The keys are the names of keras.Input(..., name=...).",
             _SUMMARY,
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "another number of inputs",
@@ -32,7 +32,7 @@ INPUTS = (
             "A list of rows counts as that many inputs: use numpy.asarray(x) for one input.",
             _SUMMARY,
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "an input of another shape",
@@ -45,7 +45,7 @@ INPUTS = (
             "With several inputs, give x as a dict: they may have been exchanged.",
             "A single sample needs a first axis of 1: x[None].",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "a layer's input of another size",
@@ -59,7 +59,7 @@ INPUTS = (
             "A layer that is used twice must get inputs of the same width.",
             _SUMMARY,
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "a layer's input of another rank",
@@ -69,7 +69,7 @@ INPUTS = (
         "The layer '{layer}' wants an input with {expected} axes ({what}, samples included), and got {ndim}: {found}.",
         ("LD902",),
         ("Images without a channel axis: x[..., None].", "A single sample needs a first axis of 1: x[None].", _SUMMARY),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "an input of another rank",
@@ -82,7 +82,7 @@ INPUTS = (
             "With several inputs, give x as a dict: they may have been exchanged.",
             _SUMMARY,
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "an input is missing (Keras 3.4)",
@@ -107,7 +107,7 @@ INPUTS = (
             "Set its axis, or bring the inputs to the same shape first.",
             "With several inputs, give x as a dict: they may have been exchanged.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "two layers of one name",
@@ -116,7 +116,7 @@ INPUTS = (
         "{count} layers are named '{name}'. Losses and targets by name could not tell them apart.",
         ("LD205",),
         ("Give each layer a name of its own.", "A model used twice inside another one needs a name for each use."),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "a class that Keras cannot find",
@@ -129,7 +129,7 @@ INPUTS = (
             "Or pass it: load_model(path, custom_objects={{'{name}': {name}}}).",
             "For lossdoctor: --objects your_file.py.",
         ),
-        seen="3.10.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.10.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "a class that cannot be rebuilt",
@@ -141,7 +141,7 @@ INPUTS = (
             "Let get_config() return every argument of __init__: {{**super().get_config(), 'units': self.units}}.",
             "Save the model again with that class; an old file lacks the values.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "stored Lambda code",
@@ -153,7 +153,7 @@ INPUTS = (
             "Replace the Lambda layer by a layer of your own, or by keras.ops in the model, and save again.",
             "Where you made the file yourself: load_model(path, safe_mode=False); for lossdoctor: --unsafe.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "weights that do not fit",
@@ -165,6 +165,6 @@ INPUTS = (
             "Outputs in an OrderedDict come back in sorted order, and the weights with them: use a plain dict, with keys in sorted order.",
             "Check that the model is built by the code that built it when the file was saved.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
 )

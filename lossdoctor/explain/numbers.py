@@ -23,7 +23,7 @@ NUMBERS = (
             "Or turn them into rows: y = keras.utils.to_categorical(y, num_classes).",
             "For one number a sample, let the last layer have one unit.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "target and output of other shapes",
@@ -36,7 +36,7 @@ NUMBERS = (
             "Check that this output got its own target: outputs in a dict are paired with a list of targets in sorted-key order.",
             _CHECK,
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "one-hot rows for a sparse loss",
@@ -45,7 +45,7 @@ NUMBERS = (
         "Targets and output both have the shape {target}. A sparse loss wants class numbers, one for each row of the output; these targets look like one-hot rows.",
         ("LD305",),
         (_ONE_HOT, "Or turn the rows into class numbers: y = y.argmax(axis=-1)."),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "class numbers of another shape",
@@ -58,7 +58,7 @@ NUMBERS = (
             "Where there is one label a sample and the output has a time axis, reduce that axis: return_sequences=False, or a pooling layer.",
             _CHECK,
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "weights or a mask along another axis (TensorFlow)",
@@ -150,7 +150,7 @@ NUMBERS = (
             "Look for a train/test split that was applied to x and not to y.",
             "Targets of several outputs in one array, (outputs, N): take them apart, [y[0], y[1]].",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "a class number too large",
@@ -170,14 +170,15 @@ NUMBERS = (
         "text or objects as data",
         "ValueError: Invalid dtype: object",
         r"Invalid dtype: (?P<dtype>str\d*|object|complex\d*|bytes\d*)|Dtype (?P<kind>\w+) is not a valid JAX array type|Failed to convert a NumPy array to a Tensor \(Unsupported object type (?P<type>\w+)",
-        "One of the arrays has the dtype {dtype}{kind}{type}, which Keras cannot compute with: text, a mixture of kinds, or rows of different lengths.",
-        ("LD307", "LD902"),
+        "One of the arrays has the dtype {dtype}{kind}{type}, which Keras cannot compute with: text, a mixture of kinds, or rows of different lengths. "
+        "On PyTorch a None among the targets, or a dict of targets whose keys fit no output, is told in the same words.",
+        ("LD307", "LD902", "LD201", "LD102", "LD103", "LD105", "LD804"),
         (
             "Print the dtype of x and of every target: numpy.asarray(y).dtype.",
             "Text labels: turn them into class numbers, numpy.unique(y, return_inverse=True)[1].",
             "Rows of different lengths: pad them, keras.utils.pad_sequences(y).",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "an iterator or list as data",
@@ -190,7 +191,7 @@ NUMBERS = (
             "Make arrays of the lists: y = numpy.asarray(y).",
             "An iterator must be a generator, a PyDataset, a tf.data.Dataset or a DataLoader.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "a metric of another rank",
@@ -202,7 +203,7 @@ NUMBERS = (
             "Give targets of the output's shape: y[:, None], or one-hot rows.",
             "Set average=... and threshold=... of the metric to fit a single output.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "a loss that is no single number",
@@ -267,7 +268,7 @@ NUMBERS = (
             "Where the outputs must be seen together, join them in the model, or nest them and give the loss at the subtree: loss={{'detection': joint}}.",
             "Take columns of one output by slices: y_pred[..., 0], y_pred[..., 1].",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "a custom loss of another signature",
@@ -279,6 +280,6 @@ NUMBERS = (
             "Give your loss the parameters (y_true, y_pred).",
             "Put other parameters into a closure or a keras.losses.Loss subclass with __init__.",
         ),
-        seen="3.4.1 to 3.15.1 with JAX and TensorFlow",
+        seen="3.4.1 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
 )

@@ -6,6 +6,8 @@ import re
 import textwrap
 from itertools import groupby
 
+from lossdoctor.near import with_tuples
+
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PYTEST = re.compile(r"^E(?:   |$)")
 _RANK = re.compile(r"^\[rank\d+\]: ?")
@@ -33,7 +35,7 @@ def exceptions(text: str) -> list[str]:
 
 def _plain(text: str) -> str:
     text = _COLOUR.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", ""))
-    return textwrap.dedent("\n".join(_RANK.sub("", line) for line in text.split("\n")))
+    return textwrap.dedent("\n".join(_RANK.sub("", line) for line in with_tuples(text).split("\n")))
 
 
 def _raised(lines: list[str]) -> str:

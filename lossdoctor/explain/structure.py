@@ -23,7 +23,7 @@ STRUCTURE = (
             "If one array holds all targets, cut it up: y = {{'box': y[:, :4], 'label': y[:, 4:]}}.",
             "If only some outputs have targets, compile with losses for those alone: loss={{'box': 'mse'}}.",
         ),
-        seen="3.7.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.7.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "several targets for one output",
@@ -36,7 +36,7 @@ STRUCTURE = (
             "A Python list of numbers counts as a tree too: use numpy.asarray(y).",
             "If there should be more outputs, look at what the model returns: print(model.output).",
         ),
-        seen="3.7.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.7.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "target keys unlike the outputs'",
@@ -49,7 +49,7 @@ STRUCTURE = (
             "Add the target that is missing, or compile with losses for the outputs that have one.",
             _SHOW,
         ),
-        seen="3.7.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.7.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "targets unlike outputs",
@@ -63,7 +63,7 @@ STRUCTURE = (
             "Targets that only a metric or your own code reads do not belong into y.",
             _SHOW,
         ),
-        seen="3.7.0 to 3.15.1 with JAX and TensorFlow",
+        seen="3.7.0 to 3.15.1 with JAX, TensorFlow and PyTorch",
     ),
     Message(
         "trees differ (Keras 3.7)",

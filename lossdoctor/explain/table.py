@@ -6,6 +6,7 @@ from lossdoctor.explain.arguments import ARGUMENTS
 from lossdoctor.explain.inputs import INPUTS
 from lossdoctor.explain.message import Message
 from lossdoctor.explain.numbers import NUMBERS
+from lossdoctor.explain.pytorch import PYTORCH
 from lossdoctor.explain.structure import STRUCTURE
 
-MESSAGES: tuple[Message, ...] = (*ARGUMENTS, *STRUCTURE, *NUMBERS, *INPUTS)
+MESSAGES: tuple[Message, ...] = (*ARGUMENTS, *STRUCTURE, *NUMBERS, *INPUTS, *PYTORCH)

@@ -40,7 +40,9 @@ def check(exam: Exam) -> Iterator[Finding]:
     evidence: dict[str, str] = {"fit": exam.fit.outcome.status, "train_on_batch": exam.train_on_batch.outcome.status}
     if shared.raised_in_dispatch(exam) and exam.train_on_batch.outcome.status == "raises":
         counts = shared.count(exam.case.batch.y), shared.count(exam.case.model.outputs)
-        if counts[0] == counts[1] and not shared.by_layer_names(exam) and not _raises_by_name(exam):
+        numbers = any(leaf is not None and shared.rows_of(leaf) is None for leaf in trees.values(exam.case.batch.y))
+        elsewhere = numbers or shared.by_layer_names(exam) or _raises_by_name(exam)  # numbers: LD304's
+        if counts[0] == counts[1] and not elsewhere:
             evidence["error"] = shared.error(exam)
             yield RULE.finding(
                 "error", "raises", f"{saw}, and fit raises.", where=(path,), evidence=evidence, fixes=(fix,)

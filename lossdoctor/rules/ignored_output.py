@@ -9,7 +9,7 @@ The head stays at its initial weights. A rounded, thresholded or `argmax`-ed pre
 Compute the loss from `y_pred` itself; put metrics that round into `metrics`.
 
 ## Measured
-Keras 3.15.1: on TensorFlow a loss that reaches none of the variables raises "No gradients provided for any variable"; where another output has a gradient, nothing raises. JAX trains on zeros.
+Keras 3.15.1: on TensorFlow a loss that reaches none of the variables raises "No gradients provided for any variable" (PyTorch 2.15: "does not require grad"); where another output has a gradient, nothing raises. JAX trains on zeros.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
 
+# TensorFlow's and PyTorch's.
+_WORDS = ("No gradients", "does not require grad")
+
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Custom calls, output by output."""
     if shared.raises(exam):
-        if exam.fit.stage == "gradient" and "No gradients" in shared.error(exam):
+        if exam.fit.stage == "gradient" and any(words in shared.error(exam) for words in _WORDS):
             yield _unreached(exam)
         return
     gradients = {g.output: g for g in exam.fit.gradients}

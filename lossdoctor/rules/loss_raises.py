@@ -72,7 +72,7 @@ def unexplained(exam: Exam) -> Finding:
             "train_on_batch": exam.train_on_batch.outcome.status,
         },
         fixes=(
-            repairs.compile_argument("leave the metrics out", "metrics", None, "review")
+            repairs.compile_argument("leave the metrics out", "metrics", [], "review")
             if exam.fit.stage == "metrics"
             else repairs.by_hand(
                 "compare the shapes and containers of y with the outputs in the table",

@@ -81,7 +81,9 @@ def _fixes(exam: Exam, argument: str, unknown: list[str], code: str) -> tuple[Fi
         tree = {(meant if k == unknown[0] else k): v for k, v in given.items()}
         return (repairs.compile_argument(f"rename {unknown[0]!r} to {meant!r}", argument, tree, "review"), by_hand)
     kept = {k: v for k, v in given.items() if str(k) not in unknown and not isinstance(v, dict)}
-    fewer = repairs.compile_argument("measure only the outputs that are named", argument, kept or None, "review")
+    title = "measure only the outputs that are named" if kept else f"leave {argument} out"
+    # None would keep those that were compiled before (`trainer.py: compile`).
+    fewer = repairs.compile_argument(title, argument, kept or [], "review")
     return (fewer, by_hand)
 
 

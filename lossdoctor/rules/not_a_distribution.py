@@ -9,7 +9,7 @@ Outside 0 to 1 binary cross-entropy has no minimum: it falls without end as the 
 Images: divide by 255. Labels -1 and 1: `(y + 1) / 2`. Several labels at once: sigmoid with binary cross-entropy.
 
 ## Measured
-Keras 3.15.1: neither loss checks its targets. Rows of zeros count as nothing under `categorical_crossentropy` (a usual way to mask), and are not told.
+Keras 3.15.1: neither loss checks its targets; on PyTorch 2.15 `binary_crossentropy` raises "all elements of target should be between 0 and 1". Rows of zeros count as nothing under `categorical_crossentropy` (a usual way to mask), and are not told.
 Entries with sample weight 0 do not count.
 """
 
@@ -23,12 +23,13 @@ from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import CompileEdit, Finding
 
 _BINARY = ("binary_crossentropy", "binary_focal_crossentropy", "dice", "tversky")
+_REFUSED = "between 0 and 1"  # PyTorch's words
 _ROWS = ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence")
 
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Targets of cross-entropies, entry by entry or row by row."""
-    for call in shared.leaf_calls(exam):
+    for call in (*shared.leaf_calls(exam), *_checked(exam)):
         found = exam.values.get(str(call.targets[0]))
         if not call.builtin or found is None or found.numbers is None or shared.span(found) is None:
             continue
@@ -42,6 +43,16 @@ def check(exam: Exam) -> Iterator[Finding]:
             and call.target_shapes[0] == call.output_shapes[0]
         ):
             yield from _rows(exam, call, found)
+
+
+def _checked(exam: Exam) -> list[LossCall]:
+    """The call on one target in which fit raises because the backend checks the target's values."""
+    error = shared.error(exam)
+    return [
+        call
+        for call in exam.run.calls
+        if shared.failed_in(exam, call) and _REFUSED in error and len(call.targets) == len(call.outputs) == 1
+    ]
 
 
 def _outside(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
@@ -58,17 +69,18 @@ def _outside(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
         fix = repairs.on_leaf("scale to 0..1", exam, path, f"{path} / {255 if high > 15 else high:.0f}", "review")
     else:
         fix = repairs.other_loss("these are no probabilities: use a regression loss", exam, call.loss_path, "mse")
+    refused = shared.failed_in(exam, call)
     yield RULE.finding(
         "error",
-        "silent",
-        f"{path} goes from {shared.number(low)} to {shared.number(high)}, but {call.label} takes probabilities: {wrong.count} of {wrong.entries} values are outside 0..1.",
+        "raises" if refused else "silent",
+        f"{path} goes from {shared.number(low)} to {shared.number(high)}, but {call.label} takes probabilities: {wrong.count} of {wrong.entries} values are outside 0..1.{' fit raises.' if refused else ''}",
         where=(path, str(call.outputs[0])),
         evidence={
             "lowest": low,
             "highest": high,
             "outside": wrong.count,
             "first index": list(wrong.index),
-            "loss value": call.value,
+            **({"error": shared.error(exam)} if refused else {"loss value": call.value}),
         },
         fixes=(fix,),
     )

@@ -22,8 +22,8 @@ def raises(exam: Exam) -> bool:
 
 
 def error(exam: Exam) -> str:
-    """What fit raised, first 200 characters."""
-    text = exam.fit.outcome.error or ""
+    """What fit raised, in a loss where also a metric raises; first 200 characters."""
+    text = exam.fit.cause or exam.fit.outcome.error or ""
     return text if len(text) <= 200 else text[:197] + "..."
 
 

@@ -14,6 +14,7 @@ Give the target the output's shape.
 Keras 3.15.1, TensorFlow. `Loss` subclass, targets `(N,)`, outputs `(N, 1)`: an `(N, N)` difference. Built-in losses and plain
 functions are squeezed first and do not do that. MSE of `(N, 1)` targets with `(N, 3)` outputs broadcasts in every form.
 A custom loss that expands the last axes (quantile heads: one target, several outputs) does so on purpose: info.
+In a batch of one row nothing can cross: there the loss is measured with three, and what it does is a warning.
 """
 
 from __future__ import annotations
@@ -51,12 +52,7 @@ def check(exam: Exam) -> Iterator[Finding]:
 def _by_luck(exam: Exam) -> Iterator[Finding]:
     """The same case with another number of rows raises: some axis has the batch's size by accident, and was taken for the samples."""
     resized, rows, other = exam.probes.resized, exam.case.rows, exam.probes.resized_rows
-    if (
-        resized is None
-        or resized.outcome.status != "raises"
-        or shared.raises(exam)
-        or exam.case.batch.sample_weight is not None
-    ):
+    if resized is None or resized.outcome.status != "raises" or shared.raises(exam):
         return
     number = resized.failed_call
     call = exam.fit.calls[number] if number is not None and number < len(exam.fit.calls) else None
@@ -127,6 +123,13 @@ def _finding(
             f"({shared.number(found.as_given)}, expanded by hand {shared.number(found.explicit)}). {quiet}"
         )
         severity, impact = "error", "silent"
+    elif found.rows is not None:
+        more = f"{(found.rows, *target[1:])} with {(found.rows, *output[1:])}"
+        message = (
+            f"{both}. In this batch of one row that is harmless; with {found.rows} rows {call.label} compares {more} "
+            f"as {found.shape}, so that every sample meets other samples' targets, and nothing raises."
+        )
+        severity, impact = "warning", "risk"
     elif found.crossed:
         message = f"{shapes}, so that every sample meets other samples' targets. {quiet}"
         severity, impact = "error", "silent"
@@ -210,6 +213,11 @@ RULE = Rule(
             "one target for three outputs",
             _MODEL.format(units=3, loss='"mse"') + "y = np.arange(8.0)[:, None]\n",
             "error",
+        ),
+        Example(
+            "a batch of one row, and targets with an axis too many",
+            _MODEL.format(units=3, loss='"mse"') + "x, y = np.ones((1, 4)), np.arange(3.0).reshape(1, 1, 3)\n",
+            "warning",
         ),
     ),
     good=(

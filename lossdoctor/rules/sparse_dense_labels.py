@@ -108,6 +108,14 @@ RULE = Rule(
             "error",
         ),
         Example(
+            "one-hot rows for the sparse loss, and a metric that raises first on JAX and PyTorch",
+            _MODEL.replace(")\nx =", ', metrics=["sparse_categorical_accuracy"])\nx =').format(
+                loss="sparse_categorical_crossentropy"
+            )
+            + "y = np.eye(3)[np.arange(8) % 3]\n",
+            "error",
+        ),
+        Example(
             "class numbers that broadcast",
             _MODEL.format(loss="kl_divergence") + "y = (np.arange(8) % 3)[:, None]\n",
             "error",

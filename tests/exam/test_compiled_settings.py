@@ -18,8 +18,9 @@ from tests.test_legitimate import N, classes, dense, made, normal
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 # Beside the default, which is XLA on JAX and none on TensorFlow's CPU. On JAX an eager step is one without XLA.
-SETTINGS: list[dict[str, Any]] = [{"jit_compile": ON_TENSORFLOW, "steps_per_execution": 3}]
-SETTINGS += [{"run_eagerly": True}] if ON_TENSORFLOW else []
+ON_TORCH = keras.backend.backend() == "torch"
+SETTINGS: list[dict[str, Any]] = [] if ON_TORCH else [{"jit_compile": ON_TENSORFLOW, "steps_per_execution": 3}]
+SETTINGS += [] if keras.backend.backend() == "jax" else [{"run_eagerly": True}]
 
 
 class Unsqueezed(losses.Loss):
@@ -104,12 +105,21 @@ def status(report: lossdoctor.Report) -> str:
     return report.data.outcomes["fit"].status
 
 
+@pytest.mark.skipif(not ON_TORCH, reason="JAX and TensorFlow run several steps in one")
+def test_several_steps_in_one_raise_on_pytorch() -> None:
+    report = checked(one, (normal(N, 3),), {"steps_per_execution": 3})
+    [found] = [f for f in report.findings if f.severity == "error"]
+    assert found.code == "LD804" and "steps_per_execution" in found.message
+
+
 def test_what_only_an_eager_step_can_do_is_judged_by_the_setting(tmp_path: Path) -> None:
     y = (normal(N, 3),)
-    assert status(checked(lambda **c: one(loss=_python_if, **c), y, {})) == "raises"
+    # PyTorch compiles nothing unless it is asked to.
+    assert status(checked(lambda **c: one(loss=_python_if, **c), y, {})) == ("ok" if ON_TORCH else "raises")
     # JAX traces the loss for its gradient in any case (and Keras 3.4 does not trace it to build its metrics).
     eagerly = checked(lambda **c: one(loss=_python_if, **c), y, {"run_eagerly": True})
-    assert status(eagerly) == ("ok" if ON_TENSORFLOW or not releases.since(keras.__version__, "3.5") else "raises")
+    traced = keras.backend.backend() == "jax" and releases.since(keras.__version__, "3.5")
+    assert status(eagerly) == ("raises" if traced else "ok")
     model = one()
     model.compile(loss=_python_if)
     model.run_eagerly = True  # after compile

@@ -584,8 +584,9 @@ def test_loss_pairs_and_gradients_are_the_real_model_s(name: str) -> None:
         assert sum(c.weight * v for c, v in zip(replay.calls, values, strict=True)) == pytest.approx(
             logs["loss"], rel=1e-4, abs=1e-6
         )
-        weighted_logs = releases.holds("dict-losses-sorted", keras.__version__)  # 3.5 and 3.6
-        if len(values) > 1 and not weighted_logs:
+        # Keras 3.6 was seen to log something else than the losses of the calls.
+        logged = not releases.since(keras.__version__, "3.5") or releases.since(keras.__version__, "3.7")
+        if len(values) > 1 and logged:
             # Outputs of one name share one entry of the log.
             assert all(any(v == pytest.approx(w, rel=1e-4, abs=1e-6) for w in values) for v in losses_logged(logs))
         assert values == pytest.approx(by_hand(found, setup, replay), rel=1e-4, abs=1e-6)

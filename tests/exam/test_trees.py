@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lossdoctor import trees
+from lossdoctor import _keras, trees
 
+trees.follow(_keras.backend_name())
 Boxes = namedtuple("Boxes", ["z", "a"])
 
 TREES = st.recursive(

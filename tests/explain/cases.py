@@ -305,6 +305,11 @@ CASES: dict[str, Case] = {
         lambda: fit(single(3, "softmax", loss="sparse_categorical_crossentropy", run_eagerly=True), x(), np.full(N, 7)),
         "tensorflow",
     ),
+    "binary targets up to 255": Case(
+        "LD703",
+        lambda: fit(single(1, "sigmoid", loss="binary_crossentropy"), x(), 255 * np.ones((N, 1))),
+        "torch",
+    ),
     "sparse labels for steps": Case(
         "LD301", lambda: fit(steps(3, "softmax", "sparse_categorical_crossentropy"), normal(N, 6, 4), np.zeros(N, int))
     ),

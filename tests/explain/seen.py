@@ -10,9 +10,10 @@ from pathlib import Path
 import lossdoctor.explain
 from lossdoctor.explain.find import explain
 from lossdoctor.explain.table import MESSAGES
+from lossdoctor.rules.shared import listed
 
 COLLECTED = json.loads((Path(__file__).parent / "messages.json").read_text(encoding="utf-8"))
-_NAMES = {"jax": "JAX", "tensorflow": "TensorFlow"}
+_NAMES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 
 
 def seen() -> dict[str, str]:
@@ -28,7 +29,7 @@ def seen() -> dict[str, str]:
 def _said(places: set[tuple[str, str]]) -> str:
     releases = sorted({release for release, _ in places}, key=lambda r: [int(n) for n in r.split(".")])
     span = releases[0] if len(releases) == 1 else f"{releases[0]} to {releases[-1]}"
-    return f"{span} with {' and '.join(_NAMES[b] for b in sorted({backend for _, backend in places}))}"
+    return f"{span} with {listed([_NAMES[b] for b in sorted({backend for _, backend in places})])}"
 
 
 if __name__ == "__main__":

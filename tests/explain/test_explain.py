@@ -28,8 +28,15 @@ ONLY_BEFORE = {
 }
 # What a backend lets pass.
 PASSES = {
-    "tensorflow": {"reduction none"},
-    "jax": {"no loss", "label too large", "label too large, eager", "custom loss without gradient"},
+    "tensorflow": {"reduction none", "binary targets up to 255"},
+    "jax": {
+        "binary targets up to 255",
+        "no loss",
+        "label too large",
+        "label too large, eager",
+        "custom loss without gradient",
+    },
+    "torch": {"custom loss with a Python if"},
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.fuzz.spec import Case, Feed, Loss, Output, Target, Weights
+from tests.fuzz.spec import Case, Feed, Loss, Metric, Output, Target, Weights
 
 Z, A = Output("z", (1,)), Output("a", (1,))
 ONE, TWO = Target("numbers", (3, 1), 1), Target("numbers", (3, 1), 2)
@@ -103,6 +103,10 @@ FOUND: dict[str, Case] = {
     # Batches of one row: no other sample's target can be met.
     "one number for two values, in a batch of one row": Case(1, Output("z", (2, 1)), MSE, Target("numbers", (1,), 20)),
     "one number for one value, in a batch of one row": Case(1, Output("z", (1, 1)), MSE, Target("numbers", (1,), 20)),
+    # LD302: with more rows every sample meets other samples' targets; in one row each value has its own (a warning).
+    "an axis too many, in a batch of one row": Case(
+        1, Output("z", (3,)), MSE, Target("numbers", (1, 1, 3), 1), None, Weights((1,), 10)
+    ),
     # LD203 took two arrays of the same numbers and other shapes for a swap.
     "the same number in two shapes": Case(
         1,
@@ -152,10 +156,31 @@ FOUND: dict[str, Case] = {
     "a dict of outputs that a subclassed model returns, and a list of targets": Case(
         3, {"z": Z, "a": A}, MSE, [ONE, TWO], made="subclassed"
     ),
+    # LD532: drawn beyond 0..1, the predictions of an output whose last layer is not known had hardly any gradient.
+    "weights along the steps of a subclassed model": Case(
+        2,
+        [Output("cls", (2, 2), "softmax"), Output("z", (1,), "sigmoid")],
+        [Loss("crossentropy"), Loss("binary_crossentropy")],
+        [Target("rows", (2, 2, 2), 0, 2), Target("bits", (2,), 11, 2)],
+        None,
+        [Weights((2,), 10), Weights((2,), 11)],
+        made="subclassed",
+    ),
     # LD302: with two rows, one row less broadcasts against everything; with three rows it is told.
     "as many rows as steps of a masked output, two": Case(2, SEQUENCE, MSE, Target("numbers", (2, 2), 1)),
     "as many rows as steps of a masked output, three, and a loss of the user's own": Case(
         3, replace(SEQUENCE, shape=(3, 1)), Loss("cubed", "function"), Target("numbers", (3, 3), 1)
+    ),
+    "as many rows as steps of a masked output, and weights": Case(
+        3, replace(SEQUENCE, shape=(3, 1)), MAE, Target("numbers", (3, 3), 1), None, Weights((3,), 10)
+    ),
+    # Only a metric takes another axis for the samples.
+    "class numbers under a metric for rows, in a batch of as many": Case(
+        3,
+        [_CLASSES, replace(SEQUENCE, name="a", shape=(3, 2))],
+        [Loss("crossentropy"), Loss("log_cosh")],
+        [Target("classes", (3,), 11, 3, "int64"), Target("numbers", (3, 3, 2), 32)],
+        metrics=[[Metric("mse", "object")], []],
     ),
     # LD401: TensorFlow stacks the losses that layers add with the compiled ones, which must have one shape.
     "an unreduced loss beside regularizers": Case(

@@ -217,11 +217,17 @@ def aligned(output: Output, loss: Loss, given: Target, n: int) -> np.ndarray:
         return array.reshape((*shape[:-1], 1))  # class numbers
     if given.shape in (shape, (*shape, 1)) or (*given.shape, 1) == shape:
         return array.reshape(shape).astype("float64")
-    if n == 1 and array.size == np.prod(shape) == 1:
-        return array.reshape(shape).astype("float64")  # one number for one number
+    # Of one row each entry has its place, whatever axes of size 1 there are.
+    if n == 1 and long(given.shape) == long(shape):
+        return array.reshape(shape).astype("float64")
     if loss.kind == "cubed" and given.shape[:1] == (n,):
         raise Ambiguous("a user's own loss may take targets of another shape on purpose")
     raise NoMeaning(f"a target of shape {given.shape} has not one entry for each of {shape}")
+
+
+def long(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of more than one entry."""
+    return tuple(size for size in shape if size != 1)
 
 
 def sample_weights(given: Weights | None, values: tuple[int, ...]) -> np.ndarray | None:

@@ -12,7 +12,7 @@ import pytest
 from tests.fuzz import judge, oracle, repaired
 from tests.fuzz.__main__ import draw
 from tests.fuzz.found import FOUND
-from tests.fuzz.spec import Case, Loss, Output, Target, Weights, read
+from tests.fuzz.spec import Case, Loss, Metric, Output, Target, Weights, read
 
 FOLDER = Path(__file__).parent
 SEED, BOUNDED = 4_000_000, 16
@@ -40,9 +40,27 @@ def test_what_was_once_a_disagreement(name: str) -> None:
     assert found.agree, (found.truth, found.said, found.why)
 
 
-def test_verified_repairs_give_the_declared_objective() -> None:
-    swapped = Case(3, {"z": Z, "a": A}, {"z": MSE, "a": Loss("mae")}, [FIRST, SECOND], [2.0, 10.0])
-    tried, wrong = repaired.judge_repairs(swapped)
+STEPS = Output("z", (2, 3), "softmax")
+REPAIRED = {
+    "swapped targets": Case(3, {"z": Z, "a": A}, {"z": MSE, "a": Loss("mae")}, [FIRST, SECOND], [2.0, 10.0]),
+    # LD522: `compile(metrics=None)` keeps those that were compiled before.
+    "metrics that name no output": Case(
+        3, [Z, A], MSE, [FIRST, SECOND], metrics={name: Metric("mae", "string") for name in ("o0", "o1")}
+    ),
+    # LD804, the same: class numbers under metrics that want rows.
+    "metrics that do not fit": Case(
+        4,
+        STEPS,
+        Loss("crossentropy"),
+        Target("classes", (4, 2), 30, 3),
+        metrics=[Metric("mse", "object")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_verified_repairs_give_the_declared_objective(name: str) -> None:
+    tried, wrong = repaired.judge_repairs(REPAIRED[name])
     assert tried > 0 and wrong == []
 
 

@@ -41,8 +41,10 @@ def told(model: keras.Model, y: dict[str, np.ndarray]) -> list[str]:
 
 def test_what_only_the_crossing_brings() -> None:
     y = targets()
-    # Keras 3.4 refuses a list of losses for a dict of outputs whatever they are.
-    with pytest.raises(ValueError, match="must have the same (rank|shape)|as many entries"):
+    refused = "must have the same (rank|shape)"
+    if keras.backend.backend() == "torch":  # class numbers under a loss for other outputs are looked up first
+        refused = "out of bounds"
+    with pytest.raises((ValueError, IndexError), match=refused):
         made(by_name=False).fit(X, y, verbose=0)
     assert np.isfinite(made(by_name=True).fit(X, y, verbose=0).history["loss"]).all()
     assert told(made(by_name=False), y) == ["LD204"]
