@@ -19,6 +19,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("LOSSDOCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.fixture(autouse=True)
+def own_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test imports from a folder of its own (`--objects losses.py`) is not what the next one imports by that name."""
+    yield
+    folder = str(tmp_path_factory.getbasetemp().parent)
+    files = {name: str(getattr(module, "__dict__", {}).get("__file__")) for name, module in list(sys.modules.items())}
+    for name in [name for name, file in files.items() if file.startswith(folder)]:
+        del sys.modules[name]
+
+
 @pytest.fixture(scope="module")
 def fresh_keras() -> Iterator[None]:
     """Keras as a new process has it: without the classes that other tests registered, and without their `losses` modules."""
