@@ -218,4 +218,8 @@ FOUND: dict[str, Case] = {
     ),
     # LD511: one loss, and a weight that names one of two outputs.
     "a weight for one output, and one loss for both": Case(3, {"z": Z, "a": A}, MSE, {"z": ONE, "a": TWO}, {"a": 0.5}),
+    # Crossed, though by luck of one row's numbers the losses and gradients are those declared: LD203 says so, rightly.
+    "crossed targets of one row, far from both outputs": Case(
+        1, {"z": Z, "a": A}, Loss("huber"), [Target("numbers", (1, 1), 4), Target("numbers", (1, 1), 5)]
+    ),
 }
