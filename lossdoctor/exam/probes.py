@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import warnings
@@ -333,14 +334,17 @@ def _other_rows(setup: Setup) -> int:
     axes |= {d for s in trees.values(setup.outputs) for d in s.shape[1:]}
     if rows < 2 or rows not in axes:
         return 0
-    return rows - 1 if rows > 2 else rows + 1  # one row broadcasts against everything
+    # One row broadcasts against everything; a bare y of as many rows as there are outputs may be taken apart.
+    taken = {1, rows, len(trees.values(setup.outputs)), *axes}
+    return next(n for n in itertools.chain((rows - 1,), itertools.count(rows + 1)) if n not in taken)
 
 
 def _resized(setup: Setup, rows: int) -> Run | None:
     """The case with so many rows, without weights and metrics; None where it raises within a loss that may want an even
     batch, as pairs do."""
     setup = replace(setup, sample_weight=None, metrics=None, weighted_metrics=None)
-    other = take(tile(setup, 2) if rows > aligned(setup) else setup, rows)
+    times = -(-rows // aligned(setup))
+    other = take(tile(setup, times) if times > 1 else setup, rows)
     # Keras 3.6 on JAX hands on masks in a compiled step only.
     masked = any(mask is not None for mask in setup.masks)
     run = standin.run(other, "fit") if masked else standin.replay(other)

@@ -12,7 +12,8 @@ Nothing, where both levels are meant. Otherwise keep one of the two.
 ## Measured
 Keras 3.15.1, TensorFlow: `{"detection": [whole, {"bbox": "mse", "confidence": "mae"}]}` calls `whole` on the subtree, and mse and mae on its
 leaves; the total is the sum of the three. Needs Keras 3.7 or later. Outputs `[[a, b], c]` with `loss=[[[f, g], h]]`: a gets f and g, b gets h,
-c none (`CompileLoss._build_nested` walks both lists side by side).
+c none (`CompileLoss._build_nested` walks both lists side by side). Outputs `{"g": [a, b]}` with `loss={"g": [[f, g]]}`: on JAX a gets f and g, b none;
+on TensorFlow, where the model's attributes wrap the lists below the top, a gets f and b gets g.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from lossdoctor import trees
 from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -35,28 +36,55 @@ def check(exam: Exam) -> Iterator[Finding]:
             met[output].append(call)
     twice = {output: calls for output, calls in met.items() if len(calls) > 1}
     if twice and not shared.raises(exam):
-        output, calls = next(iter(twice.items()))
         called = {output for _, output, _ in shared.pairs(exam)}
-        left = [path for path in shared.output_paths(exam) if path not in called]
-        loss = exam.case.compile.loss
-        if left and isinstance(loss, list | tuple) and None not in trees.values(loss):
-            yield _shifted(exam, output, calls, left)
-            return
+        for output, calls in twice.items():
+            keys, losses = _in_dicts(exam.case.compile.loss, calls[0].loss_path)
+            here = [path for path in shared.output_paths(exam) if path.startswith(_path("y_pred", keys))]
+            left = [path for path in here if path not in called]
+            if left and isinstance(losses, list | tuple) and None not in trees.values(losses):
+                yield _shifted(
+                    exam,
+                    output,
+                    calls,
+                    left,
+                    keys if [len(losses), len(trees.values(losses))] == [1, len(here)] else None,
+                )
+                return
+        calls = next(iter(twice.values()))
         yield RULE.finding(
             "info",
             "note",
-            f"{output} is counted by {len(calls)} losses: {shared.listed([f'{c.loss_path} ({c.label})' for c in calls])}.",
+            f"{next(iter(twice))} is counted by {len(calls)} losses: {shared.listed([f'{c.loss_path} ({c.label})' for c in calls])}.",
             where=tuple(twice),
             evidence={f"{c.loss_path} value": c.value for c in calls},
         )
 
 
-def _shifted(exam: Exam, output: str, calls: list[LossCall], left: list[str]) -> Finding:
-    """Losses by place, of which one output has two and another none."""
-    loss, one = exam.case.compile.loss, repairs.present(exam, "loss")
+def _in_dicts(loss: Tree, path: str) -> tuple[tuple[str, ...], Tree]:
+    """The keys down to the first list (or leaf) of losses that `path` goes through, and that list."""
+    keys: tuple[str, ...] = ()
+    while isinstance(loss, dict):
+        key = next(key for key in loss if path.startswith(_path("loss", (*keys, key))))
+        keys, loss = (*keys, key), loss[key]
+    return keys, loss
+
+
+def _path(root: str, keys: tuple[str, ...]) -> str:
+    return root + "".join(f"[{key!r}]" for key in keys)
+
+
+def _unwrapped(tree: Tree, keys: tuple[str, ...]) -> Tree:
+    """The only child in place of the list at `keys`."""
+    return {**tree, keys[0]: _unwrapped(tree[keys[0]], keys[1:])} if keys else tree[0]
+
+
+def _shifted(exam: Exam, output: str, calls: list[LossCall], left: list[str], keys: tuple[str, ...] | None) -> Finding:
+    """Losses by place, of which one output has two and another none. `keys`: to the list that is one too many."""
     fix = (
-        repairs.compile_argument("take the outer container away", "loss", one[0])
-        if len(loss) == 1 and len(trees.values(loss)) == len(shared.output_paths(exam))
+        repairs.compile_argument(
+            "take the outer container away", "loss", _unwrapped(repairs.present(exam, "loss"), keys)
+        )
+        if keys is not None
         else repairs.by_hand(
             "write the losses in the containers of the outputs", "compile", "which loss is whose is not written"
         )

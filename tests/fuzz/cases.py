@@ -8,7 +8,22 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies as st
 
-from tests.fuzz.spec import Case, Feed, Loss, Metric, Output, Target, Tree, Weights, is_leaf, leaves, mapped, packed
+from tests.fuzz.spec import (
+    WHOLE,
+    Case,
+    Feed,
+    Loss,
+    Metric,
+    Output,
+    Target,
+    Tree,
+    Weights,
+    children,
+    is_leaf,
+    leaves,
+    mapped,
+    packed,
+)
 
 NAMES = ("z", "a", "m", "box", "cls")
 _REGRESSION = ("mse", "mse", "mae", "huber", "log_cosh", "cubed")
@@ -34,13 +49,16 @@ def cases(draw: Any) -> Case:
     flat = leaves(outputs)
     slips = odds(draw, 30)
     slip = some(draw, "loss", "y", "y", "y", "loss_weights", "sample_weight", "target", "target") if slips else ""
-    losses = [draw_loss(draw, output, n) for output in flat]
-    loss: Tree = losses[0] if one_for_all(flat, losses[0]) and odds(draw, 35) else None
+    tree = with_subtree(outputs) if not any(o.masked for o in flat) and odds(draw, 25) else outputs
+    heads = leaves(tree)  # what has a loss each: outputs, and subtrees of them
+    losses = [draw_loss(draw, head, n) for head in heads]
+    loss: Tree = losses[0] if tree is outputs and one_for_all(flat, losses[0]) and odds(draw, 35) else None
     if loss is None:
-        if len(flat) > 1 and odds(draw, 12):
-            losses[draw(st.integers(0, len(flat) - 1))] = None
-        loss = arranged(draw, outputs, losses, form_of(draw, outputs, slip == "loss", True))
-    chosen = [loss] * len(flat) if is_leaf(loss) else losses
+        if len(heads) > 1 and odds(draw, 12):
+            losses[draw(st.integers(0, len(heads) - 1))] = None
+        loss = arranged(draw, tree, losses, form_of(draw, tree, slip == "loss", True))
+    by_head = dict(zip(heads, losses, strict=True))
+    chosen = [loss if is_leaf(loss) else by_head.get(output, Loss(WHOLE)) for output in flat]
     targets = [draw_target(draw, o, chosen[i], n, i, slip == "target") for i, o in enumerate(flat)]
     if len(flat) > 1 and odds(draw, 8) and flat[0].shape == flat[1].shape and flat[0].activation == flat[1].activation:
         targets[1] = targets[0]
@@ -56,8 +74,8 @@ def cases(draw: Any) -> Case:
         outputs,
         loss,
         y,
-        draw_weights(draw, outputs, loss, slip == "loss_weights"),
-        draw_sample_weights(draw, n, outputs, form, slip == "sample_weight"),
+        draw_weights(draw, tree, loss, slip == "loss_weights"),
+        draw_sample_weights(draw, n, tree, form, slip == "sample_weight"),
         draw_metrics(draw, outputs) if odds(draw, 15) else None,
         inputs,
         x,
@@ -132,8 +150,21 @@ def _output(draw: Any, name: str, n: int) -> Output:
     return Output(name, some(draw, (1,), (1,), (1,), (2,), (3,), (n,), (2, 1), (n, 1), (n, 2), (3, 2), ()))
 
 
+def with_subtree(outputs: Tree) -> Tree:
+    """The outputs with one leaf of no activation for each subtree, where there is one: the subtree has a loss of its own."""
+    if is_leaf(outputs) or all(is_leaf(node) for _, node in children(outputs)):
+        return outputs
+    nodes = [node if is_leaf(node) else Output(f"<{key}>", (), WHOLE) for key, node in children(outputs)]
+    return dict(zip(outputs, nodes, strict=True)) if isinstance(outputs, dict) else type(outputs)(nodes)
+
+
 def draw_loss(draw: Any, output: Output, n: int) -> Loss:
     """A loss that fits the output, in any form and reduction."""
+    if output.activation == WHOLE:
+        form = some(draw, "function", "function", "object")
+        return Loss(
+            WHOLE, form, some(draw, "sum_over_batch_size", "sum") if form == "object" else "sum_over_batch_size"
+        )
     if output.activation == "softmax":
         kind = some(draw, "categorical_crossentropy", "sparse_categorical_crossentropy", "crossentropy")
     elif output.activation == "sigmoid":
@@ -162,8 +193,8 @@ def draw_target(draw: Any, output: Output, loss: Loss | None, n: int, i: int, sl
     seed = 10 * draw(st.integers(0, 3)) + i
     if output.activation == "softmax":
         one_hot = loss is not None and loss.kind == "categorical_crossentropy"
-        if loss is not None and loss.kind in ("crossentropy", "mse"):
-            one_hot = loss.kind == "mse" or odds(draw, 50)
+        if loss is not None and loss.kind in ("crossentropy", "mse", WHOLE):
+            one_hot = loss.kind != "crossentropy" or odds(draw, 50)
         if slip and odds(draw, 50):
             one_hot = not one_hot
         count = whole[-1]

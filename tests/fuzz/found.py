@@ -10,8 +10,10 @@ Z, A = Output("z", (1,)), Output("a", (1,))
 ONE, TWO = Target("numbers", (3, 1), 1), Target("numbers", (3, 1), 2)
 MSE, MAE = Loss("mse"), Loss("mae")
 _CLASSES = Output("z", (3,), "softmax")
+_WHOLE = Loss("whole", "function")
 SEQUENCE = Output("z", (2, 1), masked=True)
 _FLAT, _ROW = Output("z", ()), Target("numbers", (3,), 1)
+DEEP = Case(3, {"g": [Z, A], "m": Output("m", (1,))}, {"g": [[MSE, MAE]], "m": MSE}, {"g": [ONE, TWO], "m": ONE})
 
 FOUND: dict[str, Case] = {
     # LD401: trains the sum's gradient under the mean's value (TensorFlow), raises (JAX).
@@ -222,4 +224,29 @@ FOUND: dict[str, Case] = {
     "crossed targets of one row, far from both outputs": Case(
         1, {"z": Z, "a": A}, Loss("huber"), [Target("numbers", (1, 1), 4), Target("numbers", (1, 1), 5)]
     ),
+    # LD302 tried the case with two rows, which a bare y with as many outputs may be taken apart into.
+    "a bare target for the one output of two that has a loss": Case(
+        3,
+        {"z": Output("z", (3,), "sigmoid"), "a": Output("a", (3,), "sigmoid")},
+        {"z": Loss("binary_crossentropy"), "a": None},
+        Target("bits", (3, 3), 30, 2),
+    ),
+    "no loss for an output that is not there": Case(
+        3, {"z": Z, "a": A}, {"z": MSE, "a": None, "extra": None}, {"z": ONE, "a": TWO}
+    ),
+    # One loss for a subtree, its targets in the outputs' containers and in another order.
+    "a subtree with a loss": Case(
+        3,
+        {"g": {"z": Z, "a": A}, "m": Output("m", (1,))},
+        {"g": _WHOLE, "m": MSE},
+        {"m": ONE, "g": {"a": TWO, "z": ONE}},
+    ),
+    "a weighted subtree, and targets by place": Case(
+        3, [[Z, A], Output("m", (1,))], [_WHOLE, MSE], [[ONE, TWO], ONE], [2.0, 10.0], Weights((3,), 1)
+    ),
+    "a subtree of sorted keys under a sum": Case(
+        3, {"g": {"z": Z, "a": A}}, {"g": Loss("whole", "object", "sum")}, [[ONE, TWO]]
+    ),
+    # LD504 looked for losses one container too deep at the top alone (JAX; TensorFlow reads them as meant).
+    "losses one list too deep below a key": DEEP,
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.spec import Case, Feed, Loss, Output, Target, Weights
+from tests.fuzz.spec import WHOLE, Case, Feed, Loss, Output, Target, Weights
 
 FEATURES = 4  # at least the largest batch: x is an identity, so that a kernel's rows are what the model predicts
 
@@ -90,6 +90,8 @@ def losses(loss: Loss, y: np.ndarray, p: np.ndarray) -> np.ndarray:
             return -np.sum(y * np.log(p), axis=-1)
         return -np.log(np.take_along_axis(p, y.reshape((*p.shape[:-1], 1)).astype(int), axis=-1))[..., 0]
     error = y - p
+    if loss.kind == WHOLE:  # each output's part of it
+        return (error**2).reshape(len(error), -1).mean(axis=-1)
     if loss.kind == "mse":
         each = error**2
     elif loss.kind == "mae":

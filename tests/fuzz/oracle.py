@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tests.fuzz import numbers
-from tests.fuzz.spec import Case, Loss, Output, Target, Tree, Weights, children, is_leaf, leaves, mapped, packed
+from tests.fuzz.spec import WHOLE, Case, Loss, Output, Target, Tree, Weights, children, is_leaf, leaves, mapped, packed
 
 MISSING: Any = object()
 
@@ -49,13 +49,19 @@ def terms(case: Case) -> list[Term]:
     trained = [i for i, loss in enumerate(chosen) if loss is not None]
     if not trained:
         raise NoMeaning("no output has a loss")
-    factors = _weights(case, chosen, trained)
     targets = _spread(case, case.y, trained, "target")
+    # Each loss has one weight and one array of sample weights, those of a whole subtree too.
+    tree, sizes = (case.outputs, [1] * len(outputs)) if is_leaf(case.loss) else _collapsed(case.outputs, chosen)
+    losses = replace(case, outputs=tree)
+    starts = [sum(sizes[:k]) for k in range(len(sizes))]
+    heads = [chosen[start] for start in starts]
+    with_loss = [k for k, loss in enumerate(heads) if loss is not None]
+    factors = _spread_over(_weights(losses, heads, with_loss), sizes)
     if is_leaf(case.sample_weight):
         sample_weights = [case.sample_weight] * len(outputs)
     else:
-        found = _spread(case, case.sample_weight, trained, "sample weight")
-        sample_weights = [None if w is MISSING else w for w in found]
+        found = _spread(losses, case.sample_weight, with_loss, "sample weight")
+        sample_weights = _spread_over([None if w is MISSING else w for w in found], sizes)
     made = []
     for i in trained:
         if targets[i] is MISSING or targets[i] is None:
@@ -67,6 +73,29 @@ def terms(case: Case) -> list[Term]:
 def _unnamed(outputs: Tree) -> Tree:
     """The outputs of a model that calls them by nothing but the keys of their dicts."""
     return packed(outputs, [replace(o, name=f"<{i}>") for i, o in enumerate(leaves(outputs))])
+
+
+def _collapsed(outputs: Tree, chosen: list[Any]) -> tuple[Tree, list[int]]:
+    """The outputs with one place for each subtree that has a loss of its own, and how many outputs each place stands for."""
+    if is_leaf(outputs):
+        return outputs, [1]
+    nodes, sizes, at = [], [], 0
+    for key, node in children(outputs):
+        count = len(leaves(node))
+        if not is_leaf(node) and all(loss is not None and loss.kind == WHOLE for loss in chosen[at : at + count]):
+            nodes.append(Output(f"<{key}>", ()))
+            sizes.append(count)
+        else:
+            nodes.append(node)
+            sizes += [1] * count
+        at += count
+    if isinstance(outputs, dict):
+        return dict(zip(outputs, nodes, strict=True)), sizes
+    return type(outputs)(nodes), sizes
+
+
+def _spread_over(given: list[Any], sizes: list[int]) -> list[Any]:
+    return [one for one, size in zip(given, sizes, strict=True) for _ in range(size)]
 
 
 def _several_on_one(case: Case) -> list[Term]:
@@ -149,8 +178,8 @@ def assigned(outputs: Tree, given: Tree, what: str, wanted: set[str] | None = No
     if is_leaf(outputs):
         return [_for_one(outputs, given, what)]
     if is_leaf(given):
-        if len(flat) == 1:
-            return [given]
+        if len(flat) == 1 or (isinstance(given, Loss) and given.kind == WHOLE):
+            return [given] * len(flat)
         raise NoMeaning(f"one {what} stands where {len(flat)} outputs are")
     if isinstance(given, dict):
         return _by_name(outputs, given, what, wanted)
@@ -175,7 +204,7 @@ def _for_one(output: Output, given: Tree, what: str) -> Any:
         return given
     if len(given) != 1:
         flat = leaves(given)
-        if what == "sample weight" and flat and all(leaf == flat[0] for leaf in flat):
+        if what == "sample weight" and flat and all(_equal(leaf, flat[0]) for leaf in flat):
             raise Ambiguous("one array of sample weights given several times may mean that one")
         raise NoMeaning(f"{len(given)} {what}s for one output")
     [(_, node)] = children(given)  # under another name too: there is only one output to mean
@@ -184,6 +213,8 @@ def _for_one(output: Output, given: Tree, what: str) -> Any:
 
 def _by_name(outputs: Tree, given: dict[str, Any], what: str, wanted: set[str] | None) -> list[Any]:
     named = outputs if isinstance(outputs, dict) else {leaf.name: leaf for leaf in leaves(outputs)}
+    if what == "loss":  # no loss for what is no output takes nothing away
+        given = {key: node for key, node in given.items() if key in named or node is not None}
     given = _by_elimination(named, given, what, wanted)
     found: list[Any] = []
     for key, node in named.items():
@@ -201,12 +232,17 @@ def _by_elimination(named: dict[str, Any], given: dict[str, Any], what: str, wan
     ]
     if not unknown:
         return given
-    alike = all(is_leaf(given[k]) and given[k] == given[unknown[0]] for k in unknown)
+    alike = all(is_leaf(given[k]) and _equal(given[k], given[unknown[0]]) for k in unknown)
     if len(unknown) != len(left) or (len(unknown) > 1 and not alike):
         raise NoMeaning(f"{what} {unknown[0]!r} names no output")
     return {k: node for k, node in given.items() if k in named} | {
         k: given[u] for k, u in zip(left, unknown, strict=True)
     }
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """True for equal leaves, arrays among them (a repaired batch has those)."""
+    return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray) else bool(one == other)
 
 
 def aligned(output: Output, loss: Loss, given: Target, n: int) -> np.ndarray:
@@ -220,7 +256,7 @@ def aligned(output: Output, loss: Loss, given: Target, n: int) -> np.ndarray:
     # Of one row each entry has its place, whatever axes of size 1 there are.
     if n == 1 and long(given.shape) == long(shape):
         return array.reshape(shape).astype("float64")
-    if loss.kind == "cubed" and given.shape[:1] == (n,):
+    if loss.kind in ("cubed", WHOLE) and given.shape[:1] == (n,):
         raise Ambiguous("a user's own loss may take targets of another shape on purpose")
     raise NoMeaning(f"a target of shape {given.shape} has not one entry for each of {shape}")
 

@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from lossdoctor._tracing import make_cheap
 from tests.fuzz import numbers
-from tests.fuzz.spec import Case, Loss, Metric, Output, Target, Tree, Weights, is_leaf, leaves, mapped, packed
+from tests.fuzz.spec import WHOLE, Case, Loss, Metric, Output, Target, Tree, Weights, is_leaf, leaves, mapped, packed
 
 BACKEND = keras.backend.backend()
 
@@ -34,6 +34,23 @@ class Cubed(keras.losses.Loss):
         return ops.mean(ops.power(ops.abs(ops.cast(y_true, y_pred.dtype) - y_pred), 3), axis=-1)
 
 
+def whole(y_true: Any, y_pred: Any) -> Any:
+    """A user's function of a subtree: the mean squared errors of its outputs, added up, one value a sample."""
+    if isinstance(y_pred, dict):
+        return sum(whole(y_true[key], y_pred[key]) for key in y_pred)
+    if isinstance(y_pred, list | tuple):
+        return sum(whole(t, p) for t, p in zip(y_true, y_pred, strict=True))
+    errors = ops.square(ops.cast(y_true, y_pred.dtype) - y_pred)
+    return ops.mean(ops.reshape(errors, (ops.shape(errors)[0], -1)), axis=-1)
+
+
+class Whole(keras.losses.Loss):
+    """The same as a class."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return whole(y_true, y_pred)
+
+
 _CLASSES = {
     "mse": "MeanSquaredError",
     "mae": "MeanAbsoluteError",
@@ -48,6 +65,8 @@ _FUNCTIONS = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 
 def loss(given: Loss) -> Any:
     """The loss as `compile` takes it."""
+    if given.kind == WHOLE:
+        return Whole(reduction=given.reduction) if given.form == "object" else whole
     if given.kind == "cubed":
         if given.form == "object":
             return Cubed(reduction=given.reduction)

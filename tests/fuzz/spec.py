@@ -15,6 +15,10 @@ from typing import Any
 Tree = Any
 
 
+# The kind of a user's own loss that takes a whole subtree of outputs.
+WHOLE = "whole"
+
+
 @dataclass(frozen=True)
 class Output:
     """One output of the model: the name of its layer, its shape without the samples, its activation.
