@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lossdoctor.types import Case, Outcome
+from lossdoctor.types import Case, Outcome, Tree
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ class Broadcast:
     `shape` is the common shape; `as_given` what the loss returned on the two shapes, `explicit` what
     it returned once both were expanded to `shape` by hand. `observed` says that they agree, and that
     the target counts. `crossed` says that one sample's target meets another sample's output. `rows`:
-    with how many that was measured, where the batch has one, which shows nothing of it.
+    with how many that was measured, where the batch has one, which shows nothing of it. `leaf`: which of the call's outputs.
     """
 
     shape: tuple[int, ...]
@@ -28,6 +28,7 @@ class Broadcast:
     observed: bool
     crossed: bool = False
     rows: int | None = None
+    leaf: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class LossCall:
     leaf of the batch). `value` is the returned scalar, `value_shape` the returned shape,
     `weight` its factor in the total (NaN where a step that raises did not show it).
     `arguments` are what a built-in loss hands to its function (from_logits, ignore_class, axis ...). `builtin` is true for Keras's own losses; `wrapped` for functions, whose arguments Keras squeezes.
+    `containers` are those of the targets and of the outputs, each leaf its place in `targets` and `outputs`, where the loss got a subtree.
     """
 
     number: int
@@ -52,13 +54,18 @@ class LossCall:
     target_shapes: tuple[tuple[int, ...], ...]
     output_dtypes: tuple[str, ...]
     target_dtypes: tuple[str, ...]
-    subtree: bool
+    containers: tuple[Tree, Tree] | None
     sample_weight_shape: tuple[int, ...] | None = None
     value: float | None = None
     value_shape: tuple[int, ...] | None = None
     weight: float = 1.0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     broadcast: Broadcast | None = None
+
+    @property
+    def subtree(self) -> bool:
+        """True where the loss got a subtree of the outputs, not one."""
+        return self.containers is not None
 
 
 @dataclass(frozen=True)
@@ -299,7 +306,7 @@ class Probes:
     `scalar` the numbers of the custom calls in which, called by hand, a sample of weight 0 still counts; `swapped` maps a
     call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `resized` is the case with `resized_rows` rows, one less
     (of 2 rows, one more), run where the number of rows equals another axis. `scales` maps an output to the gradient's
-    norm over that with every loss reduced by "sum_over_batch_size".
+    norm over that with every loss reduced by "sum_over_batch_size"; `doubled`, of a batch of one row, over that with all sample weights twice.
     """
 
     draws: tuple[Draw, ...] = ()
@@ -312,6 +319,7 @@ class Probes:
     resized: Run | None = None
     resized_rows: int = 0
     scales: Mapping[str, float] = field(default_factory=dict)
+    doubled: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,49 @@ def with_broadcasts(setup: Setup, run: Run) -> Run:
 
 
 def _of_call(identifier: Any, call: LossCall) -> Broadcast | None:
-    if identifier is None or call.subtree or len(call.target_shapes) != 1:
+    """The first of the call's outputs at which something was observed, else what was measured at one."""
+    if identifier is None or len(call.target_shapes) != len(call.output_shapes):
         return None
-    target, output = call.target_shapes[0], call.output_shapes[0]
-    found = _broadcast(identifier, call, target, output)
+    if call.containers is not None and len({tuple(trees.paths("", tree)) for tree in call.containers}) > 1:
+        return None  # which target belongs to which output is the loss's own affair
+    found = None
+    for leaf, (target, output) in enumerate(zip(call.target_shapes, call.output_shapes, strict=True)):
+        found = _of_leaf(identifier, call, leaf, target, output) or found
+        if found is not None and found.observed:
+            break
+    return found
+
+
+def _of_leaf(
+    identifier: Any, call: LossCall, leaf: int, target: tuple[int, ...], output: tuple[int, ...]
+) -> Broadcast | None:
+    found = _broadcast(identifier, call, leaf, target, output)
     if target[:1] == output[:1] == (1,) and len(target) != len(output) and not (found and found.observed):
-        more = _broadcast(identifier, call, (_ROWS, *target[1:]), (_ROWS, *output[1:]))
+        more = _broadcast(identifier, call, leaf, (_ROWS, *target[1:]), (_ROWS, *output[1:]))
         return replace(more, rows=_ROWS) if more is not None and more.crossed else found
     return found
 
 
+def _value(identifier: Any, call: LossCall, leaf: int, rows: int) -> Value:
+    """The loss as a function of one of its outputs and the target there; the others stay."""
+    random = np.random.default_rng(SEED)
+    others = [
+        [random.uniform(0.1, 0.9, (rows, *shape[1:]) if shape else ()).astype("float32") for shape in shapes]
+        for shapes in (call.target_shapes, call.output_shapes)
+    ]
+
+    def value(y: np.ndarray, p: np.ndarray) -> float:
+        given = [
+            trees.pack(tree, [*flat[:leaf], np.ascontiguousarray(own), *flat[leaf + 1 :]])
+            for tree, flat, own in zip(call.containers or (None, None), others, (y, p), strict=True)
+        ]
+        return float(np.mean(_keras.to_numpy(_keras.resolve_loss(identifier, *given)(*given))))
+
+    return value
+
+
 def _broadcast(
-    identifier: Any, call: LossCall, target_shape: tuple[int, ...], output_shape: tuple[int, ...]
+    identifier: Any, call: LossCall, leaf: int, target_shape: tuple[int, ...], output_shape: tuple[int, ...]
 ) -> Broadcast | None:
     """Returns the loss on the two shapes what it returns once both are expanded by hand, and does it make entries meet
     that have nothing to do with each other?"""
@@ -50,11 +81,7 @@ def _broadcast(
         return None
     target = random.uniform(0.1, 0.9, target_shape).astype("float32")
     output = random.uniform(0.1, 0.9, output_shape).astype("float32")
-
-    def value(y: np.ndarray, p: np.ndarray) -> float:
-        loss = _keras.resolve_loss(identifier, y, p)
-        return float(np.mean(_keras.to_numpy(loss(np.ascontiguousarray(y), np.ascontiguousarray(p)))))
-
+    value = _value(identifier, call, leaf, output_shape[0] if output_shape else 1)
     found = None
     for y, p in _as_compared(call, target, output):
         try:
@@ -72,7 +99,7 @@ def _broadcast(
             continue
         except Exception:  # a loss that cannot take the expanded shapes does not broadcast
             continue
-        found = Broadcast(tuple(shape), as_given, explicit, bool(crossed or counts), bool(crossed))
+        found = Broadcast(tuple(shape), as_given, explicit, bool(crossed or counts), bool(crossed), leaf=leaf)
         if found.observed:
             return found
     return found

@@ -68,6 +68,7 @@ def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
             permuted=_permuted(setup, stepper, first, run),
             minima=_minima(setup, run),
             zeroed=_zeroed(setup, stepper, first),
+            doubled=_doubled(setup, stepper, first),
             scalar=_scalar(setup, run),
             swapped=_swapped(setup, run),
             resized=_resized(setup, other) if other else None,
@@ -254,6 +255,19 @@ def _zeroed(setup: Setup, stepper: Stepper, first: Step) -> tuple[Zeroed, ...]:
             if zeroed.before > 0 and output not in found:
                 found[output] = zeroed
     return tuple(found.values())
+
+
+def _doubled(setup: Setup, stepper: Stepper, first: Step) -> dict[str, float]:
+    """{output: gradient norm with all sample weights twice over that as given}, of a batch of one row, in which no weight can be set to 0."""
+    if setup.sample_weight is None or aligned(setup) != 1:
+        return {}
+    step = _try(stepper, sample_weight=trees.map_leaves(lambda w: 2 * w, setup.sample_weight))
+    norms = {output: float(np.linalg.norm(gradient)) for output, gradient in first.gradients.items()}
+    return {
+        output: float(np.linalg.norm(gradient)) / norms[output]
+        for output, gradient in (step.gradients if step is not None else {}).items()
+        if norms.get(output)
+    }
 
 
 def _weighted_rows(weights: Tree, rows: int) -> list[int]:

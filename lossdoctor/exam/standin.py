@@ -30,10 +30,9 @@ class _Call:
 
     watched: Watched
     inner: Any
-    y_true: list[Any]
-    y_pred: list[Any]
+    y_true: Tree
+    y_pred: Tree
     sample_weight: Any
-    subtree: bool
     value: Any = None
 
 
@@ -65,7 +64,7 @@ class Watched(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         inner = _keras.resolve_loss(self.identifier, y_true, y_pred)
-        call = _Call(self, inner, trees.values(y_true), trees.values(y_pred), sample_weight, not trees.is_leaf(y_pred))
+        call = _Call(self, inner, y_true, y_pred, sample_weight)
         self.log.calls.append(call)
         if self.scale is not None:  # only the weight is asked for, and a loss that raises has one too
             return self.scale(len(self.log.calls) - 1)
@@ -365,8 +364,9 @@ def _stage(log: Log) -> str:
 def _fact(number: int, call: _Call, log: Log, known: dict[str, tuple[int, ...]]) -> LossCall:
     inner = call.inner
     value = tensors.to_numpy(call.value)
-    outputs = tuple(log.paths.get(id(t)) for t in call.y_pred)
-    targets = tuple(log.paths.get(id(t)) for t in call.y_true)
+    y_true, y_pred = trees.values(call.y_true), trees.values(call.y_pred)
+    outputs = tuple(log.paths.get(id(t)) for t in y_pred)
+    targets = tuple(log.paths.get(id(t)) for t in y_true)
     return LossCall(
         number=number,
         loss_path=call.watched.path,
@@ -377,15 +377,19 @@ def _fact(number: int, call: _Call, log: Log, known: dict[str, tuple[int, ...]])
         wrapped=getattr(inner, "fn", None) is not None,
         outputs=outputs,
         targets=targets,
-        output_shapes=tuple(known.get(p or "", tensors.shape(t)) for p, t in zip(outputs, call.y_pred, strict=True)),
-        target_shapes=tuple(known.get(p or "", tensors.shape(t)) for p, t in zip(targets, call.y_true, strict=True)),
-        output_dtypes=tuple(tensors.dtype(t) for t in call.y_pred),
-        target_dtypes=tuple(tensors.dtype(t) for t in call.y_true),
-        subtree=call.subtree,
+        output_shapes=tuple(known.get(p or "", tensors.shape(t)) for p, t in zip(outputs, y_pred, strict=True)),
+        target_shapes=tuple(known.get(p or "", tensors.shape(t)) for p, t in zip(targets, y_true, strict=True)),
+        output_dtypes=tuple(tensors.dtype(t) for t in y_pred),
+        target_dtypes=tuple(tensors.dtype(t) for t in y_true),
+        containers=None if trees.is_leaf(call.y_pred) else (_numbered(call.y_true), _numbered(call.y_pred)),
         sample_weight_shape=None if call.sample_weight is None else tensors.stacked_shape(call.sample_weight),
         value=tensors.scalar(value),
         value_shape=None if call.value is None else tensors.shape(call.value),
     )
+
+
+def _numbered(tree: Tree) -> Tree:
+    return trees.pack(tree, list(range(len(trees.values(tree)))))
 
 
 def _reduction(loss: Any) -> str | None:

@@ -160,10 +160,10 @@ def by_hand(title: str, target: FixTarget, why: str, code: str = "") -> Fix:
     return Fix(title, target, "manual", code=code, why=why)
 
 
-def renested(exam: Exam) -> str:
-    """The targets in the outputs' containers: by name where every output finds one of its name, else by place; "" where neither."""
-    outputs, y = exam.case.model.outputs, exam.case.batch.y
-    leaves = trees.declared_leaves("y", y)
+def renested(exam: Exam, root: str = "y") -> str:
+    """The targets (or sample weights) in the outputs' containers: by name where every output finds one of its name, else by place; "" where neither."""
+    outputs = exam.case.model.outputs
+    leaves = trees.declared_leaves(root, getattr(exam.case.batch, root))
     by_name = {shared.last_key(path): path for path, _ in leaves}
     paths = [path for path, _ in trees.declared_leaves("y_pred", outputs)]
     if len(by_name) == len(leaves) and all(shared.last_key(path) in by_name for path in paths):

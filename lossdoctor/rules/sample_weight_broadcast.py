@@ -14,12 +14,15 @@ Give `(N, 1)` for one weight a sample, or `(N, T)` for one a step.
 Keras 3.15.1, TensorFlow and JAX: `(8,)` weights on an MSE of `(8, 8, 1)` train with the weights along the steps; on `(8, 5, 1)` they raise; `(8, 1)`, `(8, 5)` and `(8, 5, 1)` work.
 One output with `y=[t]`: the weights, `[w]` by then, become one tensor of shape `(1, N, 1)`; `(N,)` weights happen to work, `(N, 1)` meet every sample.
 Nested outputs and a flat list of targets: one array of weights is put at every target, and `CompileLoss.call` looks for `sample_weight[1][0]` where an output is
-`y_pred[1][0]`: one row of the array, for all samples.
+`y_pred[1][0]`: one row of the array, for all samples. A flat list of weights is looked through in the same way.
+A loss of a subtree gets the weights of all its outputs: those in a list or tuple are stacked (two of `(N, 1)` are `(2, N, 1)`, and meet every sample), with those in a dict
+`fit` raises.
 `(N, D)` weights on `(N, D)` outputs do not weigh columns: the loss has one value a sample by then.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,13 +39,15 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     zeroed = {z.output: z for z in exam.probes.zeroed}
     for call in exam.run.calls:
+        if call.subtree and not shared.raises(exam):
+            yield from _subtree(call, zeroed)
         if call.subtree or len(call.outputs) != 1 or call.outputs[0] is None or call.sample_weight_shape is None:
             continue
         found = zeroed.get(str(call.outputs[0]))
         if shared.failed_in(exam, call) and _to_blame(call):
             yield _raises(exam, call)
-        elif not shared.raises(exam) and _part_of_one(exam, call):
-            yield _parted(exam, call)
+        elif not shared.raises(exam) and (whole := _part_of(exam, call)):
+            yield _parted(exam, call, whole)
         elif not shared.raises(exam) and found is not None and found.after > 0 and _stacked(exam, call):
             yield _kept(
                 call,
@@ -79,6 +84,22 @@ def check(exam: Exam) -> Iterator[Finding]:
             )
 
 
+def _subtree(call: LossCall, zeroed: dict[str, Zeroed]) -> Iterator[Finding]:
+    """The loss of a subtree gets the weights of its outputs in their containers, which become one tensor with an axis more."""
+    kept = [found for output in call.outputs if (found := zeroed.get(str(output))) and found.after > 0]
+    if call.containers is not None and call.sample_weight_shape is not None and kept:
+        yield _kept(
+            call,
+            kept[0],
+            f"The sample weights of the {len(call.outputs)} outputs that {call.label} gets become one tensor of shape {call.sample_weight_shape}",
+            repairs.by_hand(
+                "weigh the samples within the loss, or give each output a loss of its own",
+                "loss",
+                "what the weights of one loss for several outputs are is not written",
+            ),
+        )
+
+
 def _kept(call: LossCall, found: Zeroed, seen: str, fix: Fix, **more: Any) -> Finding:
     """A sample whose weight is 0 and that keeps a gradient all the same."""
     return RULE.finding(
@@ -109,28 +130,41 @@ def _to_blame(call: LossCall) -> bool:
     return fits and (len(weights) > len(values) or any(a not in (1, b) for a, b in zip(weights, tail, strict=True)))
 
 
-def _part_of_one(exam: Exam, call: LossCall) -> bool:
-    """One array of weights was given, and the loss got a part of it."""
-    weights = exam.case.batch.sample_weight
-    given = call.sample_weight_shape or ()
-    if not isinstance(weights, ArrayRef) or len(given) >= len(weights.shape):
-        return False
-    return tuple(weights.shape[len(weights.shape) - len(given) :]) == given
+def _part_of(exam: Exam, call: LossCall) -> tuple[str, ArrayRef] | None:
+    """The array of weights, and its path, of which the loss got a part: the only one, or that at which the output's path ends too early."""
+    weights, given = exam.case.batch.sample_weight, call.sample_weight_shape or ()
+    if isinstance(weights, ArrayRef):
+        part = len(given) < len(weights.shape) and weights.shape[len(weights.shape) - len(given) :] == given
+        return ("sample_weight", weights) if part else None
+    steps = str(call.outputs[0]).removeprefix("y_pred")
+    for path, leaf in trees.leaves("sample_weight", weights):
+        rest = steps.removeprefix(path.removeprefix("sample_weight"))
+        places = re.fullmatch(r"(\[\d+\])+", rest) and rest.count("[")
+        if steps != rest and places and isinstance(leaf, ArrayRef) and leaf.shape[places:] == given:
+            return path, leaf
+    return None
 
 
-def _parted(exam: Exam, call: LossCall) -> Finding:
-    output, whole = str(call.outputs[0]), exam.case.batch.sample_weight.shape
+def _parted(exam: Exam, call: LossCall, whole: tuple[str, ArrayRef]) -> Finding:
+    output, (path, weights) = str(call.outputs[0]), whole
     nested = repairs.renested(exam)
     title = "nest y like the outputs"
+    given = exam.case.batch.sample_weight
+    if not trees.is_leaf(given):
+        other = repairs.renested(exam, "sample_weight")
+        title, code = f"{title}, and the weights like y", f"y, sample_weight = {nested}, {other}"
+        nested = nested if other else ""
+    else:
+        code = f"y = {nested}"
     return RULE.finding(
         "error",
         "silent",
-        f"{output} gets a part of sample_weight, of shape {call.sample_weight_shape}, for all its samples: y is not nested like the outputs, and Keras "
+        f"{output} gets a part of {path}, of shape {call.sample_weight_shape}, for all its samples: y is not nested like the outputs, and Keras "
         f"looks for the weights of {output} inside of the array.",
-        where=("sample_weight", output),
-        evidence={"weights shape": list(whole), "weights shape at the loss": str(call.sample_weight_shape)},
+        where=(path, output),
+        evidence={"weights shape": list(weights.shape), "weights shape at the loss": str(call.sample_weight_shape)},
         fixes=(
-            repairs.statement(title, f"y = {nested}")
+            repairs.statement(title, code)
             if nested
             else repairs.by_hand(title, "batch", "which target belongs to which output is not written"),
         ),

@@ -25,7 +25,7 @@ from lossdoctor.types import Finding
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Outputs of custom losses whose gradients moved with another row."""
-    broadcast = {str(c.outputs[0]) for c in exam.run.calls if c.broadcast is not None and c.broadcast.crossed}
+    broadcast = {str(c.outputs[c.broadcast.leaf]) for c in exam.run.calls if c.broadcast and c.broadcast.crossed}
     custom = {output: call for call, output, _ in shared.pairs(exam) if not call.builtin}
     seen = set()
     for coupling in exam.probes.coupled:

@@ -41,7 +41,7 @@ from collections.abc import Iterator
 from lossdoctor.facts import Exam, LossCall, Zeroed
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import Finding, Fix
 
 # How near to a whole multiple a gradient is that replicas multiply.
 _CLOSE = 0.01
@@ -55,7 +55,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     masked = dict(zip(shared.flat_outputs(exam), exam.case.model.masks, strict=False))
     multiplied = dict(_multiplied(exam))
     for call in shared.leaf_calls(exam):
-        if call.builtin and len(call.output_shapes[0]) == 1 and call.output_shapes[0][0] > 1:
+        if call.builtin and len(call.output_shapes[0]) == 1:
             yield from _flat(exam, call, zeroed.get(str(call.outputs[0])))
         if call.number not in exam.probes.scalar:
             continue
@@ -132,6 +132,19 @@ def _flat(exam: Exam, call: LossCall, measured: Zeroed | None) -> Iterator[Findi
     """A loss of Keras's own whose mean over the last axis is the mean over the samples."""
     output, rows = str(call.outputs[0]), call.output_shapes[0][0]
     weighted = exam.case.batch.sample_weight is not None and measured is not None and measured.after > 0
+    doubled = exam.probes.doubled.get(output, 1.0)
+    if call.reduction == "mean_with_sample_weight" and not shared.close(doubled, 1.0) and not shared.raises(exam):
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"{call.label} is one number at {output} of shape ({rows},), which Keras multiplies with the sample weights and, for all its reduction "
+            f"{call.reduction!r}, does not divide by them: with all of them twice the gradient is {shared.number(doubled)} times as long.",
+            where=(output,),
+            evidence={"gradient with weights twice / as given": doubled, "reduction": str(call.reduction)},
+            fixes=(_column(output, rows),),
+        )
+    if rows == 1:  # shows nothing of the rest
+        return
     lost = "sample weights do not weigh samples" if weighted else "reduction='sum' adds up one number, not the samples"
     if (weighted or call.reduction == "sum") and not shared.raises(exam):
         evidence: dict[str, object] = {"output shape": list(call.output_shapes[0]), "reduction": str(call.reduction)}
@@ -143,14 +156,14 @@ def _flat(exam: Exam, call: LossCall, measured: Zeroed | None) -> Iterator[Findi
             f"{call.label} takes the mean over the last axis, which at {output} of shape ({rows},) is the samples: {lost}.",
             where=(output,),
             evidence=evidence,
-            fixes=(
-                repairs.by_hand(
-                    f"give {output} the shape ({rows}, 1)",
-                    "model",
-                    "the layer that takes the last axis away is the model's",
-                ),
-            ),
+            fixes=(_column(output, rows),),
         )
+
+
+def _column(output: str, rows: int) -> Fix:
+    return repairs.by_hand(
+        f"give {output} the shape ({rows}, 1)", "model", "the layer that takes the last axis away is the model's"
+    )
 
 
 def _finding(exam: Exam, call: LossCall, severity: str, message: str, evidence: dict[str, object]) -> Finding:

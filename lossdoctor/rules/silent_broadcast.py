@@ -20,6 +20,7 @@ In a batch of one row nothing can cross: there the loss is measured with three, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 
 from lossdoctor.facts import Broadcast, Exam, LossCall
@@ -37,6 +38,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             continue  # LD305's, LD306's
         if found is None or call.value_shape is None or not (found.observed or _otherwise(call, found)):
             continue
+        call = _at(call, found.leaf)
         target, output = call.target_shapes[0], call.output_shapes[0]
         if not target or call.targets[0] is None or (output and target[0] != output[0] and len(target) == len(output)):
             continue  # numbers and single rows have no samples axis of their own: LD304
@@ -47,6 +49,12 @@ def check(exam: Exam) -> Iterator[Finding]:
                 yield finding
     if not told:
         yield from _by_luck(exam)
+
+
+def _at(call: LossCall, leaf: int) -> LossCall:
+    """The call as if it got this one output and its target."""
+    names = ("targets", "outputs", "target_shapes", "output_shapes", "target_dtypes", "output_dtypes")
+    return replace(call, **{name: getattr(call, name)[leaf : leaf + 1] for name in names})
 
 
 def _by_luck(exam: Exam) -> Iterator[Finding]:

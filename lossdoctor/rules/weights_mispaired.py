@@ -69,9 +69,10 @@ def _by_elimination(exam: Exam, unknown: list[Any], observed: dict[str, float]) 
     named = {f"y_pred[{k!r}]" for k in weights} if isinstance(weights, dict) else set()
     if not isinstance(exam.case.model.outputs, dict):
         named = {path for path, name in zip(paths, names, strict=False) if name in weights}
-    left = [path for path in observed if path not in named]
+    # A loss has one weight, of however many outputs it is.
+    left = {output: call.number for call, output, _ in shared.pairs(exam) if output not in named}
     values = {float(weights[k]) for k in unknown if isinstance(weights[k], int | float)}
-    return dict.fromkeys(left, *values) if len(values) == 1 and len(left) == len(unknown) else {}
+    return dict.fromkeys(left, *values) if len(values) == 1 and len({*left.values()}) == len(unknown) else {}
 
 
 def _of_the_other_group(exam: Exam, given: Tree, observed: dict[str, float]) -> dict[str, float]:
@@ -102,7 +103,8 @@ def _expected(exam: Exam) -> dict[str, float]:
     """{output path: the weight that was named for it}: by key where weights is a dict, by declared place where it is a list."""
     weights, outputs = exam.case.compile.loss_weights, exam.case.model.outputs
     if isinstance(weights, dict) and isinstance(outputs, dict):
-        named = {f"y_pred[{k!r}]": float(v) for k, v in weights.items() if isinstance(v, int | float) and k in outputs}
+        numbers = {k: float(v) for k, v in weights.items() if isinstance(v, int | float) and k in outputs}
+        named = {path: v for k, v in numbers.items() for path in trees.paths(f"y_pred[{k!r}]", outputs[k])}
         # One loss for all outputs, and one weight: it counts at the outputs that it does not name, too.
         others = [k for k in outputs if k not in weights] if named and trees.is_leaf(exam.case.compile.loss) else []
         return named | {path: 1.0 for k in others for path in trees.paths(f"y_pred[{k!r}]", outputs[k])}

@@ -13,6 +13,7 @@ _CLASSES = Output("z", (3,), "softmax")
 _WHOLE = Loss("whole", "function")
 SEQUENCE = Output("z", (2, 1), masked=True)
 _FLAT, _ROW = Output("z", ()), Target("numbers", (3,), 1)
+SEQUENCES = tuple(Output(name, (3, 1)) for name in ("m", "z", "a"))
 DEEP = Case(3, {"g": [Z, A], "m": Output("m", (1,))}, {"g": [[MSE, MAE]], "m": MSE}, {"g": [ONE, TWO], "m": ONE})
 
 FOUND: dict[str, Case] = {
@@ -249,4 +250,39 @@ FOUND: dict[str, Case] = {
     ),
     # LD504 looked for losses one container too deep at the top alone (JAX; TensorFlow reads them as meant).
     "losses one list too deep below a key": DEEP,
+    # LD302 looked at losses of one output only.
+    "a user's loss of a subtree that broadcasts at one output": Case(
+        2,
+        [[_FLAT, Output("a", ())]],
+        [Loss("whole", "object")],
+        [[Target("numbers", (2,), 20), Target("numbers", (2, 1), 21)]],
+        made="subclassed",
+    ),
+    # LD532: CompileLoss looks for sample_weight[1][0] where an output is y_pred[1][0], in a flat list of weights, too.
+    "a flat list of weights for nested outputs": Case(
+        3,
+        (SEQUENCES[0], SEQUENCES[1:]),
+        MSE,
+        [Target("numbers", (3, 3, 1), i) for i in (1, 3, 2)],
+        None,
+        [Weights((3, 3), 1), Weights((3,), 2), Weights((3,), 3)],
+    ),
+    "a column of weights for a subtree": Case(
+        3, [(Z, A), Output("m", (1,))], [_WHOLE, MSE], [(ONE, TWO), ONE], None, Weights((3, 1), 1)
+    ),
+    # LD404: one number is multiplied with the weights, and not divided by them.
+    "a weighted mean of one number": Case(
+        1, _FLAT, Loss("mae", "object", "mean_with_sample_weight"), Target("numbers", (1,), 0), None, Weights((1,), 10)
+    ),
+    # LD511: one weight for the one loss, which is that of a subtree.
+    "a weight under no output's name for a subtree": Case(
+        2,
+        ({"z": Z, "a": A},),
+        (_WHOLE,),
+        ({"z": Target("numbers", (2, 1), 1), "a": Target("numbers", (2, 1), 2)},),
+        {"o": 2.0},
+    ),
+    "weights of a subtree and an output that a list of losses crosses": Case(
+        3, {"z": [Z, A], "m": Output("m", (1,))}, [_WHOLE, MSE], {"z": [ONE, TWO], "m": ONE}, {"m": 2.0, "z": 10.0}
+    ),
 }

@@ -83,7 +83,7 @@ def _collapsed(outputs: Tree, chosen: list[Any]) -> tuple[Tree, list[int]]:
     for key, node in children(outputs):
         count = len(leaves(node))
         if not is_leaf(node) and all(loss is not None and loss.kind == WHOLE for loss in chosen[at : at + count]):
-            nodes.append(Output(f"<{key}>", ()))
+            nodes.append(Output(f"[{key}]", ()))
             sizes.append(count)
         else:
             nodes.append(node)
@@ -213,6 +213,10 @@ def _for_one(output: Output, given: Tree, what: str) -> Any:
 
 def _by_name(outputs: Tree, given: dict[str, Any], what: str, wanted: set[str] | None) -> list[Any]:
     named = outputs if isinstance(outputs, dict) else {leaf.name: leaf for leaf in leaves(outputs)}
+    groups = [key for key, node in given.items() if key not in named and not is_leaf(node)]
+    if named is not outputs and len(groups) == 1 == sum(not is_leaf(node) for _, node in children(outputs)):
+        # Outputs by place have names, their groups have none: the only group of what is given is the only group's.
+        named = {groups[0] if not is_leaf(node) else node.name: node for _, node in children(outputs)}
     if what == "loss":  # no loss for what is no output takes nothing away
         given = {key: node for key, node in given.items() if key in named or node is not None}
     given = _by_elimination(named, given, what, wanted)

@@ -57,6 +57,13 @@ REPAIRED = {
         inputs=["u", "k"],
         x=[Feed(0), Feed(1)],
     ),
+    # By elimination, the one group of targets is that of the one group of outputs.
+    "one key too many misspelt, beside a group": Case(
+        2,
+        [Output("m", (2,)), (Z, A)],
+        MSE,
+        {"o0": Target("numbers", (2, 2), 0), "o1": (Target("numbers", (2, 1), 1), Target("numbers", (2, 1), 2))},
+    ),
     # LD804, the same: class numbers under metrics that want rows.
     "metrics that do not fit": Case(
         4,
