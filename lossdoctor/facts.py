@@ -40,6 +40,7 @@ class LossCall:
     `weight` its factor in the total (NaN where a step that raises did not show it).
     `arguments` are what a built-in loss hands to its function (from_logits, ignore_class, axis ...). `builtin` is true for Keras's own losses; `wrapped` for functions, whose arguments Keras squeezes.
     `containers` are those of the targets and of the outputs, each leaf its place in `targets` and `outputs`, where the loss got a subtree.
+    `weights_container`: the kind of container that its sample weights came in (None for one array).
     """
 
     number: int
@@ -56,6 +57,7 @@ class LossCall:
     target_dtypes: tuple[str, ...]
     containers: tuple[Tree, Tree] | None
     sample_weight_shape: tuple[int, ...] | None = None
+    weights_container: str | None = None
     value: float | None = None
     value_shape: tuple[int, ...] | None = None
     weight: float = 1.0

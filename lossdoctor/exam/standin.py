@@ -383,6 +383,7 @@ def _fact(number: int, call: _Call, log: Log, known: dict[str, tuple[int, ...]])
         target_dtypes=tuple(tensors.dtype(t) for t in y_true),
         containers=None if trees.is_leaf(call.y_pred) else (_numbered(call.y_true), _numbered(call.y_pred)),
         sample_weight_shape=None if call.sample_weight is None else tensors.stacked_shape(call.sample_weight),
+        weights_container=None if trees.is_leaf(call.sample_weight) else trees.container(call.sample_weight),
         value=tensors.scalar(value),
         value_shape=None if call.value is None else tensors.shape(call.value),
     )

@@ -36,7 +36,10 @@ def check(exam: Exam) -> Iterator[Finding]:
         and shared.count(exam.case.model.outputs) > 1
     ):
         return  # LD801 knows the cause
+    if shared.on_weights_in_a_dict(exam, call):
+        return  # LD532 knows the cause
     at = f" at {exam.fit.error_at}" if exam.fit.error_at else ""
+    mend = "mend the loss at that line" if at else "compare what the loss takes with these shapes"
     yield RULE.finding(
         "error",
         "raises",
@@ -44,11 +47,11 @@ def check(exam: Exam) -> Iterator[Finding]:
         where=tuple(str(o) for o in call.outputs),
         evidence={
             "error": shared.error(exam),
-            "at": exam.fit.error_at,
+            **({"at": exam.fit.error_at} if at else {}),
             "target shapes": [list(s) for s in call.target_shapes],
             "output shapes": [list(s) for s in call.output_shapes],
         },
-        fixes=(repairs.by_hand("mend the loss at that line", "loss", "what the line should do is yours to say"),),
+        fixes=(repairs.by_hand(mend, "loss", "what it should do is yours to say"),),
     )
 
 
@@ -68,7 +71,7 @@ def unexplained(exam: Exam) -> Finding:
         f"fit raises {stage}: {shared.error(exam)}",
         evidence={
             "error": shared.error(exam),
-            "at": exam.fit.error_at,
+            **({"at": exam.fit.error_at} if exam.fit.error_at else {}),
             "train_on_batch": exam.train_on_batch.outcome.status,
         },
         fixes=(

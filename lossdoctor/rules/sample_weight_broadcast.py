@@ -38,9 +38,10 @@ def check(exam: Exam) -> Iterator[Finding]:
     if exam.case.batch.sample_weight is None:
         return
     zeroed = {z.output: z for z in exam.probes.zeroed}
+    for call in exam.fit.calls:
+        if call.subtree:
+            yield from _subtree(exam, call, zeroed)
     for call in exam.run.calls:
-        if call.subtree and not shared.raises(exam):
-            yield from _subtree(call, zeroed)
         if call.subtree or len(call.outputs) != 1 or call.outputs[0] is None or call.sample_weight_shape is None:
             continue
         found = zeroed.get(str(call.outputs[0]))
@@ -84,19 +85,29 @@ def check(exam: Exam) -> Iterator[Finding]:
             )
 
 
-def _subtree(call: LossCall, zeroed: dict[str, Zeroed]) -> Iterator[Finding]:
-    """The loss of a subtree gets the weights of its outputs in their containers, which become one tensor with an axis more."""
+def _subtree(exam: Exam, call: LossCall, zeroed: dict[str, Zeroed]) -> Iterator[Finding]:
+    """The loss of a subtree gets the weights of its outputs in a container: Keras makes one tensor of it, with an axis more, or cannot."""
+    fix = repairs.by_hand(
+        "weigh the samples within the loss, or give each output a loss of its own",
+        "loss",
+        "what the weights of one loss for several outputs are is not written",
+    )
     kept = [found for output in call.outputs if (found := zeroed.get(str(output))) and found.after > 0]
-    if call.containers is not None and call.sample_weight_shape is not None and kept:
+    if shared.on_weights_in_a_dict(exam, call):
+        yield RULE.finding(
+            "error",
+            "raises",
+            f"The sample weights of the {len(call.outputs)} outputs that {call.label} gets come in a dict, of which Keras cannot make one tensor: fit raises.",
+            where=("sample_weight", *(str(output) for output in call.outputs)),
+            evidence={"error": shared.error(exam)},
+            fixes=(fix,),
+        )
+    elif call.weights_container is not None and kept and not shared.raises(exam):
         yield _kept(
             call,
             kept[0],
             f"The sample weights of the {len(call.outputs)} outputs that {call.label} gets become one tensor of shape {call.sample_weight_shape}",
-            repairs.by_hand(
-                "weigh the samples within the loss, or give each output a loss of its own",
-                "loss",
-                "what the weights of one loss for several outputs are is not written",
-            ),
+            fix,
         )
 
 
@@ -275,6 +286,22 @@ RULE = Rule(
             'i = keras.Input((4,))\nmodel = keras.Model(i, layers.Dense(1)(i))\nmodel.compile(loss="mse")\n'
             "x, y = np.ones((8, 4)), [np.arange(8.0)[:, None]]\n"
             "sample_weight = np.linspace(0.5, 1.0, 8)[:, None]\n",
+            "error",
+            since="3.7",
+        ),
+        Example(
+            "one array of weights, and a loss of two outputs in a dict",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, {"found": {"box": layers.Dense(4)(i), "score": layers.Dense(1)(i)}})
+def whole(y_true, y_pred):
+    error = ops.mean(ops.square(y_true["box"] - y_pred["box"]), axis=-1)
+    return error + ops.mean(ops.abs(y_true["score"] - y_pred["score"]), axis=-1)
+
+model.compile(loss={"found": whole})
+x, y = np.ones((8, 4)), {"found": {"box": np.ones((8, 4)), "score": np.ones((8, 1))}}
+sample_weight = np.linspace(0.0, 1.0, 8)
+""",
             "error",
             since="3.7",
         ),

@@ -103,6 +103,11 @@ def failed_in(exam: Exam, call: LossCall) -> bool:
     return raises(exam) and exam.fit.stage == "loss" and exam.fit.failed_call == call.number
 
 
+def on_weights_in_a_dict(exam: Exam, call: LossCall) -> bool:
+    """True where fit raises since the sample weights of a subtree come in a dict, of which no tensor can be made."""
+    return call.weights_container == "dict" and failed_in(exam, call) and exam.fit.error_at is None
+
+
 def leaf_calls(exam: Exam) -> Iterator[LossCall]:
     """The calls that returned, on one output leaf with one target leaf, under `exam.run`."""
     for call in exam.run.calls:
