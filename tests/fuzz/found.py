@@ -285,4 +285,14 @@ FOUND: dict[str, Case] = {
     "weights of a subtree and an output that a list of losses crosses": Case(
         3, {"z": [Z, A], "m": Output("m", (1,))}, [_WHOLE, MSE], {"z": [ONE, TWO], "m": ONE}, {"m": 2.0, "z": 10.0}
     ),
+    "no loss for a subtree": Case(
+        3,
+        {"g": (Z, A), "m": Output("m", (1,))},
+        {"g": None, "m": MSE},
+        {"m": ONE, "g": (ONE, TWO)},
+        {"g": 2.0, "m": 10.0},
+    ),
+    "two misspelt keys for an output and a group": Case(
+        3, [Output("m", (1,)), [Z, A]], [MSE, [MAE, MAE]], {"o0": ONE, "o1": [ONE, TWO]}
+    ),
 }

@@ -178,7 +178,8 @@ def assigned(outputs: Tree, given: Tree, what: str, wanted: set[str] | None = No
     if is_leaf(outputs):
         return [_for_one(outputs, given, what)]
     if is_leaf(given):
-        if len(flat) == 1 or (isinstance(given, Loss) and given.kind == WHOLE):
+        whole = what == "loss" and (given is None or given.kind == WHOLE)
+        if len(flat) == 1 or whole or (wanted is not None and not any(leaf.name in wanted for leaf in flat)):
             return [given] * len(flat)
         raise NoMeaning(f"one {what} stands where {len(flat)} outputs are")
     if isinstance(given, dict):
@@ -213,8 +214,11 @@ def _for_one(output: Output, given: Tree, what: str) -> Any:
 
 def _by_name(outputs: Tree, given: dict[str, Any], what: str, wanted: set[str] | None) -> list[Any]:
     named = outputs if isinstance(outputs, dict) else {leaf.name: leaf for leaf in leaves(outputs)}
-    groups = [key for key, node in given.items() if key not in named and not is_leaf(node)]
-    if named is not outputs and len(groups) == 1 == sum(not is_leaf(node) for _, node in children(outputs)):
+    unknown = [key for key in given if key not in named]
+    groups = [key for key in unknown if not is_leaf(given[key])]
+    if named is not outputs and len(unknown) == len(groups) == 1 == sum(
+        not is_leaf(node) for _, node in children(outputs)
+    ):
         # Outputs by place have names, their groups have none: the only group of what is given is the only group's.
         named = {groups[0] if not is_leaf(node) else node.name: node for _, node in children(outputs)}
     if what == "loss":  # no loss for what is no output takes nothing away
