@@ -91,7 +91,9 @@ def _broadcast(
             as_given = value(target, output)
             explicit = value(np.broadcast_to(y, shape), np.broadcast_to(p, shape))
             same = y.shape != p.shape and bool(np.isclose(as_given, explicit, rtol=1e-5, atol=1e-7))
-            crossed = same and y.ndim != p.ndim and _crosses(value, target, output, as_given)
+            # Of one sample the entries must become more: else each still meets its own.
+            more = output_shape[:1] != (1,) or int(np.prod(shape)) > max(y.size, p.size)
+            crossed = same and more and y.ndim != p.ndim and _crosses(value, target, output, as_given)
             # Of one sample there is no other: then a target of fewer values than its output is used for several.
             spread = y.ndim == p.ndim or (len(output) == 1 and call.builtin and y.size < p.size)
             counts = same and spread and not np.isclose(value(1 - target, output), as_given, rtol=1e-5)
@@ -117,7 +119,7 @@ def _as_compared(call: LossCall, target: np.ndarray, output: np.ndarray) -> list
 
 
 def _crosses(value: Value, target: np.ndarray, output: np.ndarray, as_given: float) -> bool:
-    """True where the loss puts one sample's target to another sample's output.
+    """True where the loss puts one sample's target to another sample's output, or of one sample one entry's to another's.
 
     A loss may take arrays of two ranks on purpose: index the only column, compare two sets as wholes,
     or never look at its target. Then nothing is expanded.
@@ -127,8 +129,9 @@ def _crosses(value: Value, target: np.ndarray, output: np.ndarray, as_given: flo
         return False
     # The mixed difference between the first samples' targets and the last samples' outputs.
     y, p = target.copy(), output.copy()
-    y[: len(y) // 2] = 1.3 - y[: len(y) // 2]
-    p[len(p) // 2 :] = 1.3 - p[len(p) // 2 :]
+    first, last = (y, p) if len(y) > 1 or y.size != p.size else (y.reshape(-1), p.reshape(-1))
+    first[: len(first) // 2] = 1.3 - first[: len(first) // 2]
+    last[len(last) // 2 :] = 1.3 - last[len(last) // 2 :]
     mixed = value(y, p) - value(y, output) - value(target, p) + as_given
     return abs(mixed) > 1e-5 * max(abs(as_given), 1e-2)
 

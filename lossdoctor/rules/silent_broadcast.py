@@ -139,7 +139,10 @@ def _finding(
         )
         severity, impact = "warning", "risk"
     elif found.crossed:
-        message = f"{shapes}, so that every sample meets other samples' targets. {quiet}"
+        met = (
+            "every sample meets other samples' targets" if output[0] > 1 else "every value meets other values' targets"
+        )
+        message = f"{shapes}, so that {met}. {quiet}"
         severity, impact = "error", "silent"
     elif call.builtin:
         what = (

@@ -295,4 +295,8 @@ FOUND: dict[str, Case] = {
     "two misspelt keys for an output and a group": Case(
         3, [Output("m", (1,)), [Z, A]], [MSE, [MAE, MAE]], {"o0": ONE, "o1": [ONE, TWO]}
     ),
+    # LD302 looked from one sample to another, of which one row has none.
+    "one row, whose steps meet each other under a user's loss": Case(
+        1, Output("z", (2, 1)), Loss("cubed", "object"), Target("numbers", (1, 2), 12)
+    ),
 }
