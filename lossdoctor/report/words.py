@@ -102,7 +102,7 @@ def _value(value: Any) -> str:
         return ", ".join(f"{k} {_value(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
         texts = [_value(v) for v in value]
-        if value and all(isinstance(v, int) for v in value):
+        if value and all(v is None or isinstance(v, int) for v in value):  # a shape
             return "(" + ", ".join(texts) + ("," if len(texts) == 1 else "") + ")"
         return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "")
     return short(str(value), 300)

@@ -21,7 +21,7 @@ from lossdoctor import near, trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import ArrayRef, Finding, InputSpec
+from lossdoctor.types import ArrayRef, Finding, Fix, Grade, InputSpec
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -52,11 +52,33 @@ def check(exam: Exam) -> Iterator[Finding]:
                 "dataset = dataset.batch(32)",
             )
             if single
-            else repairs.by_hand(
+            else _renamed(specs, x)
+            or repairs.by_hand(
                 "give x the inputs that the model declares", "batch", "what the missing values are is not in the batch"
             ),
         ),
     )
+
+
+def _renamed(specs: list[InputSpec], x: object) -> Fix | None:
+    """The array of the only Input that has none, where one of another name has its shape."""
+    if not isinstance(x, dict):
+        return None
+    missing = [spec for spec in specs if spec.name not in x]
+    unknown = [key for key in x if key not in {spec.name for spec in specs}]
+    fits = [
+        str(key) for key in unknown if isinstance(x[key], ArrayRef) and _fits(missing[0].shape, tuple(x[key].shape))
+    ]
+    if len(missing) != 1 or not fits:
+        return None
+    new = missing[0].name
+    near_by = near.nearest(new, fits)
+    if not near_by and len(fits) > 1:
+        return None
+    old = (near_by or fits)[0]
+    items = [(new if str(key) == old else str(key), f"x[{key!r}]") for key in x]
+    grade: Grade = "safe" if near_by and len(fits) == 1 else "review"
+    return repairs.statement(f"rename {old!r} to {new!r}", f"x = {shared.dict_code(items)}", grade)
 
 
 def _is_one_sample(specs: list[InputSpec], x: object, y: object) -> bool:
@@ -113,6 +135,16 @@ RULE = Rule(
     check=check,
     bad=(
         Example("five features where the model takes four", _MODEL + "x = np.ones((8, 5))\n", "error"),
+        Example(
+            "a misspelt name",
+            """\
+i = {name: keras.Input((4,), name=name) for name in ("left", "right")}
+model = keras.Model(i, layers.Dense(1)(layers.Add()([i["left"], i["right"]])))
+model.compile(loss="mse")
+x, y = {"left": np.ones((8, 4)), "rigth": np.ones((8, 4))}, np.ones((8, 1))
+""",
+            "error",
+        ),
         Example("one sample of a dataset that is not batched", _MODEL + "x, y = np.ones(4), np.ones(1)\n", "error"),
     ),
     good=(Example("four", _MODEL + "x = np.ones((8, 4))\n"),),
