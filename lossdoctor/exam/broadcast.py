@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ Value = Callable[[np.ndarray, np.ndarray], float]
 
 
 def with_broadcasts(setup: Setup, run: Run) -> Run:
-    """The run with what each of its leaf calls was measured to do with two different shapes."""
+    """The run with what each of its calls was measured to do with two different shapes."""
     losses = dict(trees.leaves("loss", setup.loss))
     return replace(
         run,
@@ -33,6 +34,8 @@ def _of_call(identifier: Any, call: LossCall) -> Broadcast | None:
         return None
     if call.containers is not None and len({tuple(trees.paths("", tree)) for tree in call.containers}) > 1:
         return None  # which target belongs to which output is the loss's own affair
+    if call.containers is not None and sum(map(math.prod, call.target_shapes + call.output_shapes)) > _MOST_ENTRIES:
+        return None
     found = None
     for leaf, (target, output) in enumerate(zip(call.target_shapes, call.output_shapes, strict=True)):
         found = _of_leaf(identifier, call, leaf, target, output) or found
@@ -54,10 +57,11 @@ def _of_leaf(
 def _value(identifier: Any, call: LossCall, leaf: int, rows: int) -> Value:
     """The loss as a function of one of its outputs and the target there; the others stay."""
     random = np.random.default_rng(SEED)
-    others = [
-        [random.uniform(0.1, 0.9, (rows, *shape[1:]) if shape else ()).astype("float32") for shape in shapes]
-        for shapes in (call.target_shapes, call.output_shapes)
+    shapes = [
+        [(rows, *shape[1:]) if shape and i != leaf else () for i, shape in enumerate(side)]
+        for side in (call.target_shapes, call.output_shapes)
     ]
+    others = [[random.uniform(0.1, 0.9, shape).astype("float32") for shape in side] for side in shapes]
 
     def value(y: np.ndarray, p: np.ndarray) -> float:
         given = [
