@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,6 +36,12 @@ def backend_name() -> str:
 
 
 trees.follow(backend_name())
+
+
+def is_traced(value: Any) -> bool:
+    """True for a value that JAX traces: asking for its numbers costs an error message as long as the program."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.core.Tracer)
 
 
 def resolve_loss(identifier: Any, y_true: Any, y_pred: Any) -> Any:

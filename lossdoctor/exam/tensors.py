@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from lossdoctor import _keras
+
 
 def scalar(value: Any) -> float | None:
     """A Python float of a 0-d value, else None (NaN and infinity are kept)."""
@@ -16,7 +18,7 @@ def scalar(value: Any) -> float | None:
 
 def to_numpy(value: Any) -> Any:
     """A NumPy array of a concrete value, else None."""
-    if value is None:
+    if value is None or _keras.is_traced(value):
         return None
     if isinstance(value, int | float | np.ndarray | np.generic):
         return np.asarray(value)

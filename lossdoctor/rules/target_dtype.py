@@ -15,10 +15,11 @@ Keras 3.15.1, TensorFlow and JAX: text and object arrays raise "Invalid dtype"; 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from lossdoctor import trees
-from lossdoctor.facts import Exam, Values
+from lossdoctor.facts import Exam, LossCall, Values
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
@@ -29,6 +30,10 @@ _EXACT = 2**24
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Target leaves by their dtype and their values."""
+    calls: dict[str | None, list[LossCall]] = defaultdict(list)
+    for call, _, target in shared.pairs(exam):
+        if call.builtin:
+            calls[target].append(call)
     for path, _ in trees.declared_leaves("y", exam.case.batch.y) if exam.case.batch.y is not None else []:
         found = exam.values.get(path)
         if found is None or (found.dtype == "object" and not found.data.shape):
@@ -40,7 +45,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         elif kind == "c" and (not shared.raises(exam) or "complex" in shared.error(exam)):
             yield _complex(exam, found)
         elif (kind in "iu" or found.dtype == "float64") and not shared.raises(exam):
-            yield from _inexact(exam, found)
+            yield from _inexact(exam, found, calls[path])
 
 
 def _texts(found: Values) -> bool:
@@ -100,8 +105,7 @@ def _complex(exam: Exam, found: Values) -> Finding:
     )
 
 
-def _inexact(exam: Exam, found: Values) -> Iterator[Finding]:
-    calls = [c for c, _, target in shared.pairs(exam) if target == found.path and c.builtin]
+def _inexact(exam: Exam, found: Values, calls: list[LossCall]) -> Iterator[Finding]:
     if not calls or any(c.label in shared.SPARSE for c in calls) or found.numbers is None:
         return
     rounded = found.numbers.astype("float32").astype("float64")

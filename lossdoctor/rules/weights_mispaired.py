@@ -65,10 +65,12 @@ def _by_elimination(exam: Exam, unknown: list[Any], observed: dict[str, float]) 
     weights, paths = exam.case.compile.loss_weights, shared.flat_outputs(exam)
     if len(unknown) == 1 and (found := _of_the_other_group(exam, weights[unknown[0]], observed)):
         return found
-    names = exam.case.model.output_names or ()
-    named = {f"y_pred[{k!r}]" for k in weights} if isinstance(weights, dict) else set()
-    if not isinstance(exam.case.model.outputs, dict):
-        named = {path for path, name in zip(paths, names, strict=False) if name in weights}
+    outputs, names = exam.case.model.outputs, exam.case.model.output_names or ()
+    keys = weights if isinstance(weights, dict) else ()
+    if isinstance(outputs, dict):
+        named = {path for k in keys if k in outputs for path in trees.paths(f"y_pred[{k!r}]", outputs[k])}
+    else:
+        named = {path for path, name in zip(paths, names, strict=False) if name in keys}
     # A loss has one weight, of however many outputs it is.
     left = {output: call.number for call, output, _ in shared.pairs(exam) if output not in named}
     values = {float(weights[k]) for k in unknown if isinstance(weights[k], int | float)}

@@ -299,4 +299,12 @@ FOUND: dict[str, Case] = {
     "one row, whose steps meet each other under a user's loss": Case(
         1, Output("z", (2, 1)), Loss("cubed", "object"), Target("numbers", (1, 2), 12)
     ),
+    # LD511: weights of a group name its outputs.
+    "a misspelt weight beside a group, and all weights alike": Case(
+        3,
+        {"m": Output("m", (1,)), "g": {"z": Z, "a": A}},
+        {"m": MSE, "g": {"z": MSE, "a": MAE}},
+        {"m": ONE, "g": {"z": ONE, "a": TWO}},
+        {"ms": 0.5, "g": {"z": 0.5, "a": 0.5}},
+    ),
 }
