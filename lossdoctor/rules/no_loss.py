@@ -1,6 +1,6 @@
 """
 ## What it sees
-No loss: neither the model nor the command line names one. An error where the model is compiled, by what `fit` then does; a note
+No loss: neither the model nor the command line names one, or what they name is None for every output. An error where the model is compiled, by what `fit` then does; a note
 where it is not compiled yet, or where its layers or a training step of its own bring losses.
 
 ## Why it matters
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor import trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
@@ -25,9 +26,11 @@ from lossdoctor.types import Finding, Impact, Severity
 
 
 def check(exam: Exam) -> Iterator[Finding]:
-    """Nothing compiled."""
-    if exam.case.compile.loss is None:
-        severity, impact, message = _seen(exam)
+    """Nothing compiled, or None for all."""
+    loss = exam.case.compile.loss
+    if loss is None or all(leaf is None for leaf in trees.values(loss)):
+        what = "The model is compiled without a loss" if loss is None else "The compiled loss is None for every output"
+        severity, impact, message = _seen(exam, what)
         yield RULE.finding(
             severity,
             impact,
@@ -44,16 +47,16 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
 
 
-def _seen(exam: Exam) -> tuple[Severity, Impact, str]:
+def _seen(exam: Exam, what: str) -> tuple[Severity, Impact, str]:
     fit = exam.fit
     if fit.outcome.status == "raises" and fit.stage != "model":
-        return "error", "raises", f"The model is compiled without a loss, and fit raises: {fit.outcome.error}"
+        return "error", "raises", f"{what}, and fit raises: {fit.outcome.error}"
     if fit.outcome.status == "ok" and not any(gradient.norm for gradient in fit.gradients):
         logged = "" if fit.outcome.loss is None else f", logs a loss of {shared.number(fit.outcome.loss)}"
         return (
             "error",
             "silent",
-            f"The model is compiled without a loss: fit runs{logged}, and no output has a gradient.",
+            f"{what}: fit runs{logged}, and no output has a gradient.",
         )
     return "info", "note", "No loss is compiled, so nothing about targets was examined."
 
@@ -73,6 +76,16 @@ RULE = Rule(
     check=check,
     bad=(
         Example("compiled without a loss", _MODEL + 'model.compile(optimizer="adam")\n', "error"),
+        Example(
+            "None for the only output that the loss names",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, {"a": layers.Dense(1)(i), "b": layers.Dense(1)(i)})
+model.compile(loss={"a": None})
+x, y = np.ones((8, 4)), {"a": np.ones((8, 1)), "b": np.ones((8, 1))}
+""",
+            "error",
+        ),
         Example("never compiled", _MODEL, "info"),
     ),
     good=(Example("compiled", _MODEL + 'model.compile(loss="mse")\n'),),

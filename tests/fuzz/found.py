@@ -307,4 +307,6 @@ FOUND: dict[str, Case] = {
         {"m": ONE, "g": {"z": ONE, "a": TWO}},
         {"ms": 0.5, "g": {"z": 0.5, "a": 0.5}},
     ),
+    # LD505 was told of no `loss` at all (JAX: fit trains nothing).
+    "a loss that is None for all": Case(3, {"z": Z, "a": A}, {"z": None}, {"z": ONE, "a": TWO}),
 }
