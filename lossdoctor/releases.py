@@ -183,6 +183,12 @@ FACTS = (
         rules=("LD901",),
     ),
     Fact(
+        "names-of-x-checked",
+        "fit raises for a misspelt name in a dict of x; on JAX earlier releases do so only where the model has metrics.",
+        first="3.5",
+        rules=("LD902",),
+    ),
+    Fact(
         "unreduced-loss-raises",
         "fit raises for a loss with reduction=None; TensorFlow trains on its sum.",
         backends=("jax", "torch"),

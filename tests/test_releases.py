@@ -243,6 +243,14 @@ def masks_on_jax() -> bool:
 
 
 @probe
+def names_of_x_checked() -> bool:
+    inputs = {name: keras.Input((4,), name=name) for name in ("left", "right")}
+    model = keras.Model(inputs, layers.Dense(1)(layers.Add()([inputs["left"], inputs["right"]])))
+    model.compile(loss="mse")
+    return raises(lambda: model.fit({"left": X, "rigth": X}, X[:, :1], verbose=0))
+
+
+@probe
 def list_of_x_sorted() -> bool:
     z, a = (keras.Input((4,), name=name) for name in ("z", "a"))
     head = layers.Dense(1)

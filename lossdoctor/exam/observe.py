@@ -129,7 +129,8 @@ def _calls(run: Run) -> list[tuple[Any, ...]]:
 def _inputs(case: Case) -> InputRun | None:
     if case.model.inputs is None or case.batch.x is None:
         return None
-    return run_inputs(case.model.inputs, case.batch.x)
+    metrics = case.compile.metrics is not None or case.compile.weighted_metrics is not None
+    return run_inputs(case.model.inputs, case.batch.x, metrics)
 
 
 def _without_loss(case: Case) -> Run:

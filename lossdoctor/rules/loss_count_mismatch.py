@@ -58,7 +58,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
     elif not shared.raises(exam) and expected > 1:
         met = {output for _, output, _ in shared.pairs(exam)}
-        left = [path for path in shared.output_paths(exam) if path not in met]
+        left = [path for path in shared.output_paths(exam) if path not in met and not path.startswith(_without(exam))]
         if left:
             yield RULE.finding(
                 "error",
@@ -68,6 +68,14 @@ def check(exam: Exam) -> Iterator[Finding]:
                 evidence=evidence,
                 fixes=fixes,
             )
+
+
+def _without(exam: Exam) -> tuple[str, ...]:
+    """The outputs, and groups of them, at whose place None is written."""
+    loss, places = exam.case.compile.loss, list(trees.children(exam.case.model.outputs))
+    if len(loss) != len(places):
+        return ()
+    return tuple(f"y_pred{step}" for (step, _), leaf in zip(places, loss, strict=True) if leaf is None)
 
 
 _MODEL = """\

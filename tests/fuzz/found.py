@@ -309,4 +309,15 @@ FOUND: dict[str, Case] = {
     ),
     # LD505 was told of no `loss` at all (JAX: fit trains nothing).
     "a loss that is None for all": Case(3, {"z": Z, "a": A}, {"z": None}, {"z": ONE, "a": TWO}),
+    # LD503 counts places: None at that of a group is for all of it.
+    "None for a group in a list of losses": Case(
+        3,
+        [Output("m", (1,)), [Z, A]],
+        [MAE, None],
+        [ONE, [ONE, TWO]],
+        metrics=[[Metric("mse")], [[Metric("mse")], [Metric("mse")]]],
+    ),
+    "a loss for a group in a list, and None": Case(
+        3, (Output("m", (1,)), (Z, A)), (None, _WHOLE), (ONE, (ONE, TWO)), (0.5, 2.0)
+    ),
 }
