@@ -40,6 +40,7 @@ PLACES = [
     {"guard", "scaffold"},
     {"pytest_plugin"},
     {"cli", "demo"},
+    {"__main__"},
 ]
 
 
