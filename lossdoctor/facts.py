@@ -308,7 +308,8 @@ class Probes:
     `scalar` the numbers of the custom calls in which, called by hand, a sample of weight 0 still counts; `swapped` maps a
     call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `resized` is the case with `resized_rows` rows, one less
     (of 2 rows, one more), run where the number of rows equals another axis. `scales` maps an output to the gradient's
-    norm over that with every loss reduced by "sum_over_batch_size"; `doubled`, of a batch of one row, over that with all sample weights twice.
+    norm over that with every loss reduced by "sum_over_batch_size"; `doubled`, of a batch of one row, that with all sample weights twice over that
+    as they are; `ones`, where a loss gets the weights of several outputs, that with all of them 1 over that without.
     """
 
     draws: tuple[Draw, ...] = ()
@@ -322,6 +323,7 @@ class Probes:
     resized_rows: int = 0
     scales: Mapping[str, float] = field(default_factory=dict)
     doubled: Mapping[str, float] = field(default_factory=dict)
+    ones: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

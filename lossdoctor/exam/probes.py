@@ -69,6 +69,7 @@ def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
             minima=_minima(setup, run),
             zeroed=_zeroed(setup, stepper, first),
             doubled=_doubled(setup, stepper, first),
+            ones=_ones(setup, stepper, run),
             scalar=_scalar(setup, run),
             swapped=_swapped(setup, run),
             resized=_resized(setup, other) if other else None,
@@ -261,13 +262,24 @@ def _doubled(setup: Setup, stepper: Stepper, first: Step) -> dict[str, float]:
     """{output: gradient norm with all sample weights twice over that as given}, of a batch of one row, in which no weight can be set to 0."""
     if setup.sample_weight is None or aligned(setup) != 1:
         return {}
-    step = _try(stepper, sample_weight=trees.map_leaves(lambda w: 2 * w, setup.sample_weight))
-    norms = {output: float(np.linalg.norm(gradient)) for output, gradient in first.gradients.items()}
-    return {
-        output: float(np.linalg.norm(gradient)) / norms[output]
-        for output, gradient in (step.gradients if step is not None else {}).items()
-        if norms.get(output)
-    }
+    twice = trees.map_leaves(lambda w: 2 * w if isinstance(w, np.ndarray) else w, setup.sample_weight)
+    return _lengths(_try(stepper, sample_weight=twice), first)
+
+
+def _ones(setup: Setup, stepper: Stepper, run: Run) -> dict[str, float]:
+    """{output: gradient norm with all sample weights 1 over that without weights}, where a loss gets those of several outputs."""
+    if setup.sample_weight is None or all(call.weights_container is None for call in run.calls):
+        return {}
+    ones = trees.map_leaves(lambda w: np.ones_like(w) if isinstance(w, np.ndarray) else w, setup.sample_weight)
+    return _lengths(_try(stepper, sample_weight=ones), _try(stepper, sample_weight=None))
+
+
+def _lengths(step: Step | None, other: Step | None) -> dict[str, float]:
+    """{output: gradient norm of a step over that of another}."""
+    if step is None or other is None:
+        return {}
+    norms = {output: float(np.linalg.norm(gradient)) for output, gradient in other.gradients.items()}
+    return {path: float(np.linalg.norm(g)) / norms[path] for path, g in step.gradients.items() if norms.get(path)}
 
 
 def _weighted_rows(weights: Tree, rows: int) -> list[int]:

@@ -102,7 +102,19 @@ def _subtree(exam: Exam, call: LossCall, zeroed: dict[str, Zeroed]) -> Iterator[
             evidence={"error": shared.error(exam)},
             fixes=(fix,),
         )
-    elif call.weights_container is not None and kept and not shared.raises(exam):
+    elif call.weights_container is None or shared.raises(exam):
+        return
+    elif (longer := exam.probes.ones.get(str(call.outputs[0]))) and not shared.close(longer, 1.0):
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"The sample weights of the {len(call.outputs)} outputs that {call.label} gets become one tensor of shape {call.sample_weight_shape}: with "
+            f"all weights 1 the gradient at {call.outputs[0]} is {shared.number(longer)} times that without weights.",
+            where=("sample_weight", str(call.outputs[0])),
+            evidence={"gradient, weights of 1 / none": longer, "reduction": str(call.reduction)},
+            fixes=(fix,),
+        )
+    elif kept:
         yield _kept(
             call,
             kept[0],

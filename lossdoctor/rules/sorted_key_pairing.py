@@ -42,7 +42,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         for _, output, target in shared.pairs(exam)
         if target is not None and output in declared.targets and target != declared.targets[output]
     ]
-    alike = crossed if all(_equal(exam, target, meant) for _, target, meant in crossed) else []
+    alike = crossed if _as_good(exam, declared) and all(_equal(exam, t, meant) for _, t, meant in crossed) else []
     if alike:
         crossed = []
     fits_as_declared = declared.run.outcome.status == "ok" and _misfits(declared.run) <= _misfits(exam.run)
@@ -73,6 +73,12 @@ def _alike(output: str, target: str, meant: str) -> str:
         f"{output} is trained on {target}, not on {meant}: Keras deals positional targets out in sorted-key order. In this batch the two hold the "
         "same; where they do not, the outputs are swapped without a word."
     )
+
+
+def _as_good(exam: Exam, declared: Declared) -> bool:
+    """True unless the losses of the two pairings differ: a class number is a one-hot row only to a loss that takes both."""
+    one, other = exam.run.outcome.loss, declared.run.outcome.loss
+    return one is None or other is None or shared.close(one, other)
 
 
 def _equal(exam: Exam, target: str, meant: str) -> bool:

@@ -320,4 +320,15 @@ FOUND: dict[str, Case] = {
     "a loss for a group in a list, and None": Case(
         3, (Output("m", (1,)), (Z, A)), (None, _WHOLE), (ONE, (ONE, TWO)), (0.5, 2.0)
     ),
+    # LD203: a bit is no class number, and what another loss would make of both is no matter.
+    "crossed targets of one row, one of them a one-hot row of the other": Case(
+        1,
+        {"z": Output("z", (1,), "sigmoid"), "a": Output("a", (3,), "softmax")},
+        MSE,
+        [Target("bits", (1, 1), 10, 2), Target("rows", (1, 3), 21, 3)],
+    ),
+    # LD532: stacked weights are added up once an output.
+    "weights of a subtree under a sum": Case(
+        3, [[Z, A], Output("m", (1,))], [Loss("whole", "object", "sum"), MSE], [[ONE, TWO], ONE], None, Weights((3,), 1)
+    ),
 }
