@@ -69,6 +69,7 @@ def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
             minima=_minima(setup, run),
             zeroed=_zeroed(setup, stepper, first),
             doubled=_doubled(setup, stepper, first),
+            turned=_turned(setup, stepper, first),
             ones=_ones(setup, stepper, run),
             scalar=_scalar(setup, run),
             swapped=_swapped(setup, run),
@@ -264,6 +265,17 @@ def _doubled(setup: Setup, stepper: Stepper, first: Step) -> dict[str, float]:
         return {}
     twice = trees.map_leaves(lambda w: 2 * w if isinstance(w, np.ndarray) else w, setup.sample_weight)
     return _lengths(_try(stepper, sample_weight=twice), first)
+
+
+def _turned(setup: Setup, stepper: Stepper, first: Step) -> tuple[str, ...]:
+    """The outputs whose gradient stays as it is, in a batch of one row, with the weights of that row in reverse order."""
+    if setup.sample_weight is None or aligned(setup) != 1:
+        return ()
+    turned = trees.map_leaves(
+        lambda w: w[..., ::-1] if isinstance(w, np.ndarray) and w.ndim else w, setup.sample_weight
+    )
+    step = _try(stepper, sample_weight=turned)
+    return tuple(o for o, g in first.gradients.items() if step is not None and g.any() and _alike(g, step.gradients[o]))
 
 
 def _ones(setup: Setup, stepper: Stepper, run: Run) -> dict[str, float]:

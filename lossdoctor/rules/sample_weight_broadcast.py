@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.facts import Exam, LossCall, Zeroed
@@ -57,17 +56,26 @@ def check(exam: Exam) -> Iterator[Finding]:
                 f"{call.sample_weight_shape}",
                 _bare(exam),
             )
-        elif not shared.raises(exam) and found is not None and found.after > 0 and _too_many_axes(call):
-            yield _kept(
-                call,
-                found,
-                f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {_compared(call)[:-1]} at {found.output}",
-                repairs.by_hand(
-                    "give one weight a value of the loss, or weigh the columns in the loss",
-                    "batch",
-                    "which values the weights belong to is not written",
+        elif not shared.raises(exam) and _too_many_axes(call) and (measured := _measured(exam, call, found)):
+            shown, evidence = measured
+            yield RULE.finding(
+                "error",
+                "silent",
+                f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {_compared(call)[:-1]} at "
+                f"{call.outputs[0]}: {shown}.",
+                where=("sample_weight", str(call.outputs[0])),
+                evidence={
+                    **evidence,
+                    "weights shape": list(call.sample_weight_shape),
+                    "output shape": list(call.output_shapes[0]),
+                },
+                fixes=(
+                    repairs.by_hand(
+                        "give one weight a value of the loss, or weigh the columns in the loss",
+                        "batch",
+                        "which values the weights belong to is not written",
+                    ),
                 ),
-                **{"output shape": list(call.output_shapes[0])},
             )
         elif found is not None and found.column_before and found.after > 0 and not found.column_after:
             yield RULE.finding(
@@ -123,7 +131,7 @@ def _subtree(exam: Exam, call: LossCall, zeroed: dict[str, Zeroed]) -> Iterator[
         )
 
 
-def _kept(call: LossCall, found: Zeroed, seen: str, fix: Fix, **more: Any) -> Finding:
+def _kept(call: LossCall, found: Zeroed, seen: str, fix: Fix) -> Finding:
     """A sample whose weight is 0 and that keeps a gradient all the same."""
     return RULE.finding(
         "error",
@@ -133,7 +141,6 @@ def _kept(call: LossCall, found: Zeroed, seen: str, fix: Fix, **more: Any) -> Fi
         evidence={
             f"gradient of sample {found.row}": found.after,
             "weights shape": list(call.sample_weight_shape or ()),
-            **more,
         },
         fixes=(fix,),
     )
@@ -192,6 +199,16 @@ def _parted(exam: Exam, call: LossCall, whole: tuple[str, ArrayRef]) -> Finding:
             else repairs.by_hand(title, "batch", "which target belongs to which output is not written"),
         ),
     )
+
+
+def _measured(exam: Exam, call: LossCall, found: Zeroed | None) -> tuple[str, dict[str, object]] | None:
+    """(what was tried, the evidence) that shows weights of too many axes to miss what they are written for; None where nothing does."""
+    if found is not None and found.after > 0:
+        kept = f"with row {found.row} of the weights at 0, sample {found.row} keeps a gradient of {shared.number(found.after)}"
+        return kept, {f"gradient of sample {found.row}": found.after}
+    if str(call.outputs[0]) in exam.probes.turned:
+        return "with the weights in reverse order the gradient stays the same", {"gradient moved": False}
+    return None
 
 
 def _too_many_axes(call: LossCall) -> bool:

@@ -331,4 +331,12 @@ FOUND: dict[str, Case] = {
     "weights of a subtree under a sum": Case(
         3, [[Z, A], Output("m", (1,))], [Loss("whole", "object", "sum"), MSE], [[ONE, TWO], ONE], None, Weights((3,), 1)
     ),
+    # LD532: of one row no weight can be set to 0; weights of columns weigh none, in whatever order.
+    "weights of the columns of one row": Case(
+        1, Output("z", (3,)), MAE, Target("numbers", (1, 3), 20), None, Weights((1, 3), 11)
+    ),
+    "weights of the steps of one row": Case(
+        1, Output("z", (3, 2)), MAE, Target("numbers", (1, 3, 2), 20), None, Weights((1, 3), 11)
+    ),
+    "a loss of Keras's own for a group": Case(3, [Output("m", (1,)), [Z, A]], [MSE, MSE], [ONE, [ONE, TWO]]),
 }

@@ -181,6 +181,8 @@ def assigned(outputs: Tree, given: Tree, what: str, wanted: set[str] | None = No
         whole = what == "loss" and (given is None or given.kind == WHOLE)
         if len(flat) == 1 or whole or (wanted is not None and not any(leaf.name in wanted for leaf in flat)):
             return [given] * len(flat)
+        if what == "loss":
+            raise Ambiguous("Keras's own loss for a group is that of each output, added up, or that of all together")
         raise NoMeaning(f"one {what} stands where {len(flat)} outputs are")
     if isinstance(given, dict):
         return _by_name(outputs, given, what, wanted)
