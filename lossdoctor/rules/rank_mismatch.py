@@ -28,6 +28,8 @@ from lossdoctor.types import Finding
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Leaf calls whose two ranks differ, by what Keras did with them."""
+    # A mask has the steps still: the losses are spread over them again.
+    masks = dict(zip(shared.flat_outputs(exam), exam.case.model.masks, strict=False))
     for call in exam.run.calls:
         if call.subtree or len(call.target_shapes) != 1 or call.targets[0] is None:
             continue
@@ -48,7 +50,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                     evidence={**evidence, "error": shared.error(exam)},
                     fixes=_fixes(exam, call),
                 )
-        elif call.wrapped and _loses_steps(call) and not shared.raises(exam):
+        elif call.wrapped and _loses_steps(call) and not shared.raises(exam) and masks.get(where[1]) is None:
             yield RULE.finding(
                 "error",
                 "silent",

@@ -339,4 +339,11 @@ FOUND: dict[str, Case] = {
         1, Output("z", (3, 2)), MAE, Target("numbers", (1, 3, 2), 20), None, Weights((1, 3), 11)
     ),
     "a loss of Keras's own for a group": Case(3, [Output("m", (1,)), [Z, A]], [MSE, MSE], [ONE, [ONE, TWO]]),
+    # LD301: one row's mask counts each of its steps.
+    "a sum over the squeezed steps of one masked row": Case(
+        1, SEQUENCE, Loss("mae", "object", "sum"), Target("numbers", (1, 2), 10)
+    ),
+    "a sum over the squeezed steps of masked rows": Case(
+        2, SEQUENCE, Loss("mae", "object", "sum"), Target("numbers", (2, 2), 10)
+    ),
 }
