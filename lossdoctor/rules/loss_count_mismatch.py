@@ -1,6 +1,6 @@
 """
 ## What it sees
-A list of losses with more or fewer entries than the model has outputs.
+A list of losses with more or fewer entries than the model has outputs; one loss of Keras's own at the place of several outputs.
 
 ## Why it matters
 With too many, Keras raises. With too few it goes through the list it has: the remaining outputs are never trained, without a word.
@@ -10,7 +10,8 @@ One entry an output, `None` for an output that has no loss; or a dict by output 
 
 ## Measured
 Keras 3.15.1, TensorFlow: two outputs, `loss=["mse", "mae", "mse"]` raises "The path: (2,)"; `loss=["mse"]` trains the first output only.
-For one output with several losses see LD506.
+For one output with several losses see LD506. `{"found": "mse"}` for two outputs below "found" calls it once: of a list of two outputs of one shape Keras makes
+one tensor, and the loss is the mean over both; for a dict, or two shapes, `fit` raises.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor import trees
-from lossdoctor.facts import Exam
+from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import At, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Flat lists of losses whose length is not that of the outputs."""
     loss, outputs = exam.case.compile.loss, exam.case.model.outputs
+    for call in exam.fit.calls:
+        ran = not shared.raises(exam) and bool(call.weight)
+        if call.subtree and call.builtin and (ran or shared.failed_in(exam, call)):
+            yield _for_several(exam, call)
     if not isinstance(loss, list | tuple) or not all(trees.is_leaf(v) for v in loss):
         return
     given, expected = len(loss), shared.count(outputs)
@@ -70,6 +75,29 @@ def check(exam: Exam) -> Iterator[Finding]:
             )
 
 
+def _for_several(exam: Exam, call: LossCall) -> Finding:
+    """A loss of Keras's own that is called once with several outputs, which become one tensor."""
+    outputs = [str(output) for output in call.outputs]
+    assert call.containers is not None
+    each = trees.map_leaves(lambda _: At(call.loss_path), call.containers[1])
+    present = repairs.present(exam, "loss")
+    alone = (
+        isinstance(present, list | tuple)
+        and len(present) == 1
+        and len(outputs) == shared.count(exam.case.model.outputs)
+    )
+    tree = each if alone else trees.map_leaves(lambda leaf: each if leaf == At(call.loss_path) else leaf, present)
+    what = f"{call.loss_path} is one {call.label} for {len(outputs)} outputs, {shared.listed(outputs)}: Keras calls it once with all of them, and"
+    where, shapes = (call.loss_path, *outputs), [list(shape) for shape in call.output_shapes]
+    fixes = (repairs.compile_argument("give each output this loss", "loss", tree, "review"),)
+    if shared.raises(exam):
+        seen: dict[str, object] = {"error": shared.error(exam), "output shapes": shapes}
+        message = f"{what} cannot make one tensor of them: fit raises."
+        return RULE.finding("error", "raises", message, where=where, evidence=seen, fixes=fixes)
+    seen = {"value of that call": call.value, "output shapes": shapes}
+    return RULE.finding("warning", "risk", f"{what} makes one tensor of them.", where=where, evidence=seen, fixes=fixes)
+
+
 def _without(exam: Exam) -> tuple[str, ...]:
     """The outputs, and groups of them, at whose place None is written."""
     loss, places = exam.case.compile.loss, list(trees.children(exam.case.model.outputs))
@@ -93,6 +121,28 @@ RULE = Rule(
     check=check,
     bad=(
         Example("one loss too many", _MODEL + 'model.compile(loss=["mse", "mae", "mse"])\n', "error"),
+        Example(
+            "one for two outputs below a key",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, {"found": {"left": layers.Dense(1)(i), "right": layers.Dense(1)(i)}})
+model.compile(loss={"found": "mse"})
+x, y = np.ones((8, 4)), {"found": {"left": np.ones((8, 1)), "right": np.zeros((8, 1))}}
+""",
+            "error",
+            since="3.7",
+        ),
+        Example(
+            "one for two outputs in a list below a key",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, {"found": [layers.Dense(1)(i), layers.Dense(1)(i)]})
+model.compile(loss={"found": "mse"})
+x, y = np.ones((8, 4)), {"found": [np.ones((8, 1)), np.zeros((8, 1))]}
+""",
+            "warning",
+            since="3.7",
+        ),
         Example("one too few", _MODEL + 'model.compile(loss=["mse"])\n', "error"),
     ),
     good=(
