@@ -65,15 +65,15 @@ def _renamed(specs: list[InputSpec], x: object) -> Fix | None:
     if not isinstance(x, dict):
         return None
     missing = [spec for spec in specs if spec.name not in x]
+    if len(missing) != 1:
+        return None
     unknown = [key for key in x if key not in {spec.name for spec in specs}]
     fits = [
         str(key) for key in unknown if isinstance(x[key], ArrayRef) and _fits(missing[0].shape, tuple(x[key].shape))
     ]
-    if len(missing) != 1 or not fits:
-        return None
     new = missing[0].name
     near_by = near.nearest(new, fits)
-    if not near_by and len(fits) > 1:
+    if not near_by and len(fits) != 1:
         return None
     old = (near_by or fits)[0]
     items = [(new if str(key) == old else str(key), f"x[{key!r}]") for key in x]
@@ -145,6 +145,16 @@ x, y = {"left": np.ones((8, 4)), "rigth": np.ones((8, 4))}, np.ones((8, 1))
 """,
             "error",
             since="3.5",
+        ),
+        Example(
+            "a wrong width beside an array that no input asks for",
+            """\
+i = {name: keras.Input((4,), name=name) for name in ("left", "right")}
+model = keras.Model(i, layers.Dense(1)(layers.Add()([i["left"], i["right"]])))
+model.compile(loss="mse")
+x, y = {"left": np.ones((8, 4)), "right": np.ones((8, 5)), "extra": np.ones((8, 4))}, np.ones((8, 1))
+""",
+            "error",
         ),
         Example("one sample of a dataset that is not batched", _MODEL + "x, y = np.ones(4), np.ones(1)\n", "error"),
     ),
