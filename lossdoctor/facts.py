@@ -306,8 +306,8 @@ class Probes:
     `permuted` holds the loss
     as given and with the rows in another order. `zeroed` holds the given sample weights with one sample's at 0;
     `scalar` the numbers of the custom calls in which, called by hand, a sample of weight 0 still counts; `swapped` maps a
-    call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `resized` is the case with `resized_rows` rows, one less
-    (of 2 rows, one more), run where the number of rows equals another axis. `scales` maps an output to the gradient's
+    call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `resized` is the case with `resized_rows` rows, a number close by
+    that is neither an axis nor the number of outputs, run where the number of rows equals another axis. `scales` maps an output to the gradient's
     norm over that with every loss reduced by "sum_over_batch_size"; `doubled`, of a batch of one row, that with all sample weights twice over that
     as they are; `turned`, of such a batch, the outputs whose gradient is the same with the row's weights in reverse order; `ones`, where a loss gets the weights of several outputs, that with all of them 1 over that without.
     """

@@ -32,10 +32,11 @@ def _of_call(identifier: Any, call: LossCall) -> Broadcast | None:
     """The first of the call's outputs at which something was observed, else what was measured at one."""
     if identifier is None or len(call.target_shapes) != len(call.output_shapes):
         return None
-    if call.containers is not None and len({tuple(trees.paths("", tree)) for tree in call.containers}) > 1:
-        return None  # which target belongs to which output is the loss's own affair
-    if call.containers is not None and sum(map(math.prod, call.target_shapes + call.output_shapes)) > _MOST_ENTRIES:
-        return None
+    if call.containers is not None:
+        nested = {tuple(trees.paths("", tree)) for tree in call.containers}
+        entries = sum(map(math.prod, call.target_shapes + call.output_shapes))
+        if len(nested) > 1 or entries > _MOST_ENTRIES:  # which target belongs to which output is the loss's own affair
+            return None
     found = None
     for leaf, (target, output) in enumerate(zip(call.target_shapes, call.output_shapes, strict=True)):
         found = _of_leaf(identifier, call, leaf, target, output) or found

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -251,7 +251,7 @@ def _zeroed(setup: Setup, stepper: Stepper, first: Step) -> tuple[Zeroed, ...]:
     shapes = {path: tuple(spec.shape) for path, spec in trees.leaves("y_pred", setup.outputs)}
     # A row whose weight is not 0 already, for every output.
     for row in _weighted_rows(setup.sample_weight, rows):
-        step = _try(stepper, sample_weight=trees.map_leaves(partial(_without, row=row), setup.sample_weight))
+        step = _reweighted(setup, stepper, partial(_without, row=row))
         for output in first.gradients if step is not None else ():
             zeroed = _zero(output, row, first, step, shapes[output])
             if zeroed.before > 0 and output not in found:
@@ -261,29 +261,28 @@ def _zeroed(setup: Setup, stepper: Stepper, first: Step) -> tuple[Zeroed, ...]:
 
 def _doubled(setup: Setup, stepper: Stepper, first: Step) -> dict[str, float]:
     """{output: gradient norm with all sample weights twice over that as given}, of a batch of one row, in which no weight can be set to 0."""
-    if setup.sample_weight is None or aligned(setup) != 1:
-        return {}
-    twice = trees.map_leaves(lambda w: 2 * w if isinstance(w, np.ndarray) else w, setup.sample_weight)
-    return _lengths(_try(stepper, sample_weight=twice), first)
+    return _lengths(_reweighted(setup, stepper, lambda w: 2 * w), first) if aligned(setup) == 1 else {}
 
 
 def _turned(setup: Setup, stepper: Stepper, first: Step) -> tuple[str, ...]:
     """The outputs whose gradient stays as it is, in a batch of one row, with the weights of that row in reverse order."""
-    if setup.sample_weight is None or aligned(setup) != 1:
-        return ()
-    turned = trees.map_leaves(
-        lambda w: w[..., ::-1] if isinstance(w, np.ndarray) and w.ndim else w, setup.sample_weight
-    )
-    step = _try(stepper, sample_weight=turned)
+    step = _reweighted(setup, stepper, lambda w: w[..., ::-1]) if aligned(setup) == 1 else None
     return tuple(o for o, g in first.gradients.items() if step is not None and g.any() and _alike(g, step.gradients[o]))
 
 
 def _ones(setup: Setup, stepper: Stepper, run: Run) -> dict[str, float]:
     """{output: gradient norm with all sample weights 1 over that without weights}, where a loss gets those of several outputs."""
-    if setup.sample_weight is None or all(call.weights_container is None for call in run.calls):
+    if all(call.weights_container is None for call in run.calls):
         return {}
-    ones = trees.map_leaves(lambda w: np.ones_like(w) if isinstance(w, np.ndarray) else w, setup.sample_weight)
-    return _lengths(_try(stepper, sample_weight=ones), _try(stepper, sample_weight=None))
+    return _lengths(_reweighted(setup, stepper, np.ones_like), _try(stepper, sample_weight=None))
+
+
+def _reweighted(setup: Setup, stepper: Stepper, change: Callable[[np.ndarray], np.ndarray]) -> Step | None:
+    """The step with every array of sample weights changed; None without weights."""
+    if setup.sample_weight is None:
+        return None
+    arrays = trees.map_leaves(lambda w: change(w) if isinstance(w, np.ndarray) and w.ndim else w, setup.sample_weight)
+    return _try(stepper, sample_weight=arrays)
 
 
 def _lengths(step: Step | None, other: Step | None) -> dict[str, float]:
@@ -303,9 +302,7 @@ def _weighted_rows(weights: Tree, rows: int) -> list[int]:
     return list(dict.fromkeys((int(found[len(found) // 2]), int(found[-1])))) if len(found) else []
 
 
-def _without(weight: Any, row: int) -> Any:
-    if not isinstance(weight, np.ndarray) or not weight.ndim:
-        return weight
+def _without(weight: np.ndarray, row: int) -> np.ndarray:
     made = np.array(weight)
     made[row] = 0
     return made

@@ -155,6 +155,7 @@ model.compile(loss="mse")
 x, y = {"left": np.ones((8, 4)), "right": np.ones((8, 5)), "extra": np.ones((8, 4))}, np.ones((8, 1))
 """,
             "error",
+            since="3.5",
         ),
         Example("one sample of a dataset that is not batched", _MODEL + "x, y = np.ones(4), np.ones(1)\n", "error"),
     ),

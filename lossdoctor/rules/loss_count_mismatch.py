@@ -26,7 +26,7 @@ from lossdoctor.types import At, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
-    """Flat lists of losses whose length is not that of the outputs."""
+    """Losses at the place of several outputs, and flat lists of losses whose length is not that of the outputs."""
     loss, outputs = exam.case.compile.loss, exam.case.model.outputs
     for call in exam.fit.calls:
         ran = not shared.raises(exam) and bool(call.weight)

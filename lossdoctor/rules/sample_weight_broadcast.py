@@ -49,32 +49,19 @@ def check(exam: Exam) -> Iterator[Finding]:
         elif not shared.raises(exam) and (whole := _part_of(exam, call)):
             yield _parted(exam, call, whole)
         elif not shared.raises(exam) and found is not None and found.after > 0 and _stacked(exam, call):
-            yield _kept(
+            seen = f"The sample weights of {found.output} reach {call.label} in a {trees.container(_container(exam))} of one, which becomes the shape "
+            yield _missed(call, found.output, f"{seen}{call.sample_weight_shape}", _kept(found), _bare(exam))
+        elif not shared.raises(exam) and _too_many_axes(call) and (tried := _tried(exam, call, found)):
+            yield _missed(
                 call,
-                found,
-                f"The sample weights of {found.output} reach {call.label} in a {trees.container(_container(exam))} of one, which becomes the shape "
-                f"{call.sample_weight_shape}",
-                _bare(exam),
-            )
-        elif not shared.raises(exam) and _too_many_axes(call) and (measured := _measured(exam, call, found)):
-            shown, evidence = measured
-            yield RULE.finding(
-                "error",
-                "silent",
+                str(call.outputs[0]),
                 f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {_compared(call)[:-1]} at "
-                f"{call.outputs[0]}: {shown}.",
-                where=("sample_weight", str(call.outputs[0])),
-                evidence={
-                    **evidence,
-                    "weights shape": list(call.sample_weight_shape),
-                    "output shape": list(call.output_shapes[0]),
-                },
-                fixes=(
-                    repairs.by_hand(
-                        "give one weight a value of the loss, or weigh the columns in the loss",
-                        "batch",
-                        "which values the weights belong to is not written",
-                    ),
+                f"{call.outputs[0]}",
+                (tried[0], {**tried[1], "output shape": list(call.output_shapes[0])}),
+                repairs.by_hand(
+                    "give one weight a value of the loss, or weigh the columns in the loss",
+                    "batch",
+                    "which values the weights belong to is not written",
                 ),
             )
         elif found is not None and found.column_before and found.after > 0 and not found.column_after:
@@ -100,49 +87,51 @@ def _subtree(exam: Exam, call: LossCall, zeroed: dict[str, Zeroed]) -> Iterator[
         "loss",
         "what the weights of one loss for several outputs are is not written",
     )
+    weights = f"The sample weights of the {len(call.outputs)} outputs that {call.label} gets"
     kept = [found for output in call.outputs if (found := zeroed.get(str(output))) and found.after > 0]
     if shared.on_weights_in_a_dict(exam, call):
         yield RULE.finding(
             "error",
             "raises",
-            f"The sample weights of the {len(call.outputs)} outputs that {call.label} gets come in a dict, of which Keras cannot make one tensor: fit raises.",
+            f"{weights} come in a dict, of which Keras cannot make one tensor: fit raises.",
             where=("sample_weight", *(str(output) for output in call.outputs)),
             evidence={"error": shared.error(exam)},
             fixes=(fix,),
         )
     elif call.weights_container is None or shared.raises(exam):
         return
-    elif (longer := exam.probes.ones.get(str(call.outputs[0]))) and not shared.close(longer, 1.0):
-        yield RULE.finding(
-            "error",
-            "silent",
-            f"The sample weights of the {len(call.outputs)} outputs that {call.label} gets become one tensor of shape {call.sample_weight_shape}: with "
-            f"all weights 1 the gradient at {call.outputs[0]} is {shared.number(longer)} times that without weights.",
-            where=("sample_weight", str(call.outputs[0])),
-            evidence={"gradient, weights of 1 / none": longer, "reduction": str(call.reduction)},
-            fixes=(fix,),
-        )
-    elif kept:
-        yield _kept(
-            call,
-            kept[0],
-            f"The sample weights of the {len(call.outputs)} outputs that {call.label} gets become one tensor of shape {call.sample_weight_shape}",
-            fix,
-        )
+    else:
+        output, stacked = str(call.outputs[0]), f"{weights} become one tensor of shape {call.sample_weight_shape}"
+        longer = exam.probes.ones.get(output, 1.0)
+        if not shared.close(longer, 1.0):
+            times = f"with all weights 1 the gradient at {output} is {shared.number(longer)} times that without weights"
+            shown = {"gradient, weights of 1 / none": longer, "reduction": str(call.reduction)}
+            yield _missed(call, output, stacked, (times, shown), fix)
+        elif kept:
+            yield _missed(call, kept[0].output, stacked, _kept(kept[0]), fix)
 
 
-def _kept(call: LossCall, found: Zeroed, seen: str, fix: Fix) -> Finding:
-    """A sample whose weight is 0 and that keeps a gradient all the same."""
+# What was tried, in words, and its evidence.
+_Tried = tuple[str, dict[str, object]]
+
+
+def _missed(call: LossCall, output: str, seen: str, tried: _Tried, fix: Fix) -> Finding:
+    """Weights that do not weigh what they are written for, and what shows it."""
     return RULE.finding(
         "error",
         "silent",
-        f"{seen}: with row {found.row} of the weights at 0, sample {found.row} keeps a gradient of {shared.number(found.after)}.",
-        where=("sample_weight", found.output),
-        evidence={
-            f"gradient of sample {found.row}": found.after,
-            "weights shape": list(call.sample_weight_shape or ()),
-        },
+        f"{seen}: {tried[0]}.",
+        where=("sample_weight", output),
+        evidence={**tried[1], "weights shape": list(call.sample_weight_shape or ())},
         fixes=(fix,),
+    )
+
+
+def _kept(found: Zeroed) -> _Tried:
+    """A sample whose weight is 0 and that keeps a gradient all the same."""
+    return (
+        f"with row {found.row} of the weights at 0, sample {found.row} keeps a gradient of {shared.number(found.after)}",
+        {f"gradient of sample {found.row}": found.after},
     )
 
 
@@ -201,11 +190,10 @@ def _parted(exam: Exam, call: LossCall, whole: tuple[str, ArrayRef]) -> Finding:
     )
 
 
-def _measured(exam: Exam, call: LossCall, found: Zeroed | None) -> tuple[str, dict[str, object]] | None:
-    """(what was tried, the evidence) that shows weights of too many axes to miss what they are written for; None where nothing does."""
+def _tried(exam: Exam, call: LossCall, found: Zeroed | None) -> _Tried | None:
+    """What shows weights of too many axes to miss what they are written for; None where nothing does."""
     if found is not None and found.after > 0:
-        kept = f"with row {found.row} of the weights at 0, sample {found.row} keeps a gradient of {shared.number(found.after)}"
-        return kept, {f"gradient of sample {found.row}": found.after}
+        return _kept(found)
     if str(call.outputs[0]) in exam.probes.turned:
         return "with the weights in reverse order the gradient stays the same", {"gradient moved": False}
     return None
