@@ -305,7 +305,7 @@ class Probes:
 
     `permuted` holds the loss
     as given and with the rows in another order. `zeroed` holds the given sample weights with one sample's at 0;
-    `scalar` the numbers of the custom calls in which, called by hand, a sample of weight 0 still counts; `swapped` maps a
+    `values` maps the number of a custom call to the shape of what its loss, called by hand, returns before Keras reduces it; `swapped` maps a
     call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `resized` is the case with `resized_rows` rows, a number close by
     that is neither an axis nor the number of outputs, run where the number of rows equals another axis. `scales` maps an output to the gradient's
     norm over that with every loss reduced by "sum_over_batch_size"; `doubled`, of a batch of one row, that with all sample weights twice over that
@@ -317,7 +317,7 @@ class Probes:
     permuted: tuple[float, float] | None = None
     minima: tuple[Minimum, ...] = ()
     zeroed: tuple[Zeroed, ...] = ()
-    scalar: tuple[int, ...] = ()
+    values: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     swapped: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     resized: Run | None = None
     resized_rows: int = 0
@@ -325,6 +325,11 @@ class Probes:
     doubled: Mapping[str, float] = field(default_factory=dict)
     turned: tuple[str, ...] = ()
     ones: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def scalar(self) -> tuple[int, ...]:
+        """The numbers of the custom calls whose loss returns one number for the whole batch."""
+        return tuple(number for number, shape in self.values.items() if shape == ())
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
             doubled=_doubled(setup, stepper, first),
             turned=_turned(setup, stepper, first),
             ones=_ones(setup, stepper, run),
-            scalar=_scalar(setup, run),
+            values=_values(setup, run),
             swapped=_swapped(setup, run),
             resized=_resized(setup, other) if other else None,
             resized_rows=other,
@@ -265,8 +265,13 @@ def _doubled(setup: Setup, stepper: Stepper, first: Step) -> dict[str, float]:
 
 
 def _turned(setup: Setup, stepper: Stepper, first: Step) -> tuple[str, ...]:
-    """The outputs whose gradient stays as it is, in a batch of one row, with the weights of that row in reverse order."""
-    step = _reweighted(setup, stepper, lambda w: w[..., ::-1]) if aligned(setup) == 1 else None
+    """The outputs whose gradient stays as it is, in a batch of one row, with the weights of that row in reverse order.
+
+    Not tried where an array of weights reads the same in both directions, which would show nothing."""
+    weights = () if setup.sample_weight is None else trees.values(setup.sample_weight)
+    given = [w for w in weights if isinstance(w, np.ndarray) and w.ndim]
+    told = all(w.shape[-1] < 2 or not _alike(w, w[..., ::-1]) for w in given)
+    step = _reweighted(setup, stepper, lambda w: w[..., ::-1]) if aligned(setup) == 1 and told else None
     return tuple(o for o, g in first.gradients.items() if step is not None and g.any() and _alike(g, step.gradients[o]))
 
 
@@ -320,23 +325,22 @@ def _zero(output: str, row: int, first: Step, step: Any, shape: tuple[int, ...])
     )
 
 
-def _scalar(setup: Setup, run: Run) -> tuple[int, ...]:
-    """Numbers of the custom calls whose loss, before Keras reduces it, is one number for the whole batch."""
+def _values(setup: Setup, run: Run) -> dict[int, tuple[int, ...]]:
+    """{number of a custom call: shape of what its loss returns before Keras reduces it}."""
     losses, targets = dict(trees.leaves("loss", setup.loss)), dict(trees.leaves("y", setup.y))
     outputs = {path: _keras.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup))}
-    found = []
+    found = {}
     for call in _leaf_calls(run):
         target, output = targets.get(str(call.targets[0])), outputs.get(str(call.outputs[0]))
-        if not isinstance(target, np.ndarray) or output is None or not output.ndim or len(output) < 2:
+        if not isinstance(target, np.ndarray) or output is None or not output.ndim:
             continue
         try:
             loss = _keras.resolve_loss(losses.get(call.loss_path), target, output)
             value = loss.call(_keras.to_tensor(target.astype(output.dtype)), _keras.to_tensor(output))
         except Exception:  # only `Loss.__call__` can call it
             continue
-        if np.ndim(tensors.to_numpy(value)) == 0:
-            found.append(call.number)
-    return tuple(found)
+        found[call.number] = np.shape(tensors.to_numpy(value))
+    return found
 
 
 def _swapped(setup: Setup, run: Run) -> dict[int, tuple[float, float]]:

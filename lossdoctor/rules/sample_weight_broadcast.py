@@ -51,11 +51,11 @@ def check(exam: Exam) -> Iterator[Finding]:
         elif not shared.raises(exam) and found is not None and found.after > 0 and _stacked(exam, call):
             seen = f"The sample weights of {found.output} reach {call.label} in a {trees.container(_container(exam))} of one, which becomes the shape "
             yield _missed(call, found.output, f"{seen}{call.sample_weight_shape}", _kept(found), _bare(exam))
-        elif not shared.raises(exam) and _too_many_axes(call) and (tried := _tried(exam, call, found)):
+        elif not shared.raises(exam) and _too_many_axes(exam, call) and (tried := _tried(exam, call, found)):
             yield _missed(
                 call,
                 str(call.outputs[0]),
-                f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {_compared(call)[:-1]} at "
+                f"sample_weight has shape {call.sample_weight_shape}, but {call.label} has one value for each of {_valued(exam, call)} at "
                 f"{call.outputs[0]}",
                 (tried[0], {**tried[1], "output shape": list(call.output_shapes[0])}),
                 repairs.by_hand(
@@ -199,18 +199,22 @@ def _tried(exam: Exam, call: LossCall, found: Zeroed | None) -> _Tried | None:
     return None
 
 
-def _too_many_axes(call: LossCall) -> bool:
-    """Weights with more axes than the values of Keras's own loss have: they are lined up with the wrong ones."""
-    weights = call.sample_weight_shape or ()
+def _too_many_axes(exam: Exam, call: LossCall) -> bool:
+    """Weights with more axes than the values of the loss have: they are lined up with the wrong ones."""
+    weights, values = call.sample_weight_shape or (), _valued(exam, call)
     while weights and weights[-1] == 1:
         weights = weights[:-1]
-    return call.builtin and len(weights) > max(1, len(_compared(call)) - 1)
+    return values is not None and len(weights) > max(1, len(values))
 
 
-def _compared(call: LossCall) -> tuple[int, ...]:
-    """The output's shape as Keras's own loss gets it: a last axis of size 1 that the target lacks is squeezed."""
+def _valued(exam: Exam, call: LossCall) -> tuple[int, ...] | None:
+    """The shape of the values of a loss. Keras's own take the mean over the last axis; where the target lacks a last axis of size 1, it is squeezed
+    before. None of a custom loss that returns one number, or that could not be called by hand."""
+    if not call.builtin:
+        return exam.probes.values.get(call.number) or None
     output = call.output_shapes[0]
-    return output[:-1] if call.wrapped and call.target_shapes == (output[:-1],) and output[-1] == 1 else output
+    squeezed = call.wrapped and call.target_shapes == (output[:-1],) and output[-1] == 1
+    return output[:-2] if squeezed else output[:-1]
 
 
 def _container(exam: Exam) -> Tree:

@@ -75,6 +75,15 @@ def check(exam: Exam) -> Iterator[Finding]:
                     f"gradient norm of sample {measured.row}, its weight 0": measured.after,
                 },
             )
+        elif output in exam.probes.turned and (call.sample_weight_shape or (1,))[-1] > 1:  # a batch of one row
+            yield _finding(
+                exam,
+                call,
+                "error",
+                f"{call.label} returns one number, so the sample weights of shape {call.sample_weight_shape} do not weigh the values of {output}: with "
+                "the weights in reverse order the gradient stays the same.",
+                {"gradient moved": False, "weights shape": list(call.sample_weight_shape or ())},
+            )
         elif call.number in multiplied:
             yield multiplied.pop(call.number)
         elif masked.get(output) is not None:

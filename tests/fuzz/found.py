@@ -346,4 +346,17 @@ FOUND: dict[str, Case] = {
     "a sum over the squeezed steps of masked rows": Case(
         2, SEQUENCE, Loss("mae", "object", "sum"), Target("numbers", (2, 2), 10)
     ),
+    # LD532: what a function of the user's own returns has one axis less than its weights.
+    "weights of squeezed steps under a function, as many steps as samples": Case(
+        2, Output("z", (2, 1)), Loss("cubed", "function"), Target("numbers", (2, 2), 11), None, Weights((2, 2), 11)
+    ),
+    # LD404: of one row no weight can be set to 0.
+    "weights of the steps of one row under a loss of one number": Case(
+        1,
+        (Output("z", (3, 2)), Output("a", (3, 2))),
+        (MSE, Loss("cubed", "scalar")),
+        (Target("numbers", (1, 3, 2), 20), Target("numbers", (1, 3, 2), 21)),
+        None,
+        (Weights((1, 3), 10), Weights((1, 3), 11)),
+    ),
 }
