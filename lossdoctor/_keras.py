@@ -212,6 +212,8 @@ def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], uns
     def made() -> Any:
         # A copy: Keras takes entries out of the config that it reads (`functional_from_config`).
         bare = copy.deepcopy({key: value for key, value in config.items() if key != "compile_config"})
+        if _compiles_itself(bare):
+            bare["config"]["compile"] = False
         return keras.saving.deserialize_keras_object(bare, custom_objects=dict(objects), safe_mode=not unsafe)
 
     try:
@@ -222,6 +224,15 @@ def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], uns
         if "in a stateless scope" not in str(error):
             raise
     return made()
+
+
+def _compiles_itself(config: Mapping[str, Any]) -> bool:
+    """True for a task of KerasHub, whose `__init__` compiles (`keras_hub/src/models/task.py`): no optimizer can be made without weights."""
+    cls = getattr(sys.modules.get(str(config.get("module"))), str(config.get("class_name")), None)
+    task = isinstance(cls, type) and any(
+        c.__name__ == "Task" and c.__module__.split(".")[0] in ("keras_hub", "keras_nlp") for c in cls.__mro__
+    )
+    return task and isinstance(config.get("config"), dict)
 
 
 def load_model(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:

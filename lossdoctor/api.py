@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lossdoctor import trees
@@ -156,8 +156,16 @@ def check(
     rows = rows_of(held, outputs)
     if model is not None:
         from lossdoctor import _compiled
+        from lossdoctor.case import pipeline
 
-        spec, saved = describe(model, _name(model), held.x, rows), _compiled.compile_args(model)
+        held, note, failed = pipeline.preprocessed(model, held)
+        rows = rows_of(held)
+        spec, saved = (
+            describe(model, _name(model), held.x, rows, notes=(note,) if note else ()),
+            _compiled.compile_args(model),
+        )
+        if failed:
+            spec = replace(spec, call_error=failed, preprocessor=type(pipeline.preprocessor(model)).__name__)
     else:
         spec, saved = from_outputs(outputs, output_names), CompileArgs()
     given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}

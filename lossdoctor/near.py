@@ -36,8 +36,15 @@ def with_tuples(text: str) -> str:
     return _SIZE.sub(lambda size: f"({size[1]},)" if size[1].isdigit() else f"({size[1]})", text)
 
 
+_BOLD = re.compile(r"\x1b\[\d*m")
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, at most 300 characters; its type's name where it says nothing."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+    """The first line of what an exception says, at most 300 characters; its type's name where it says nothing.
+
+    Keras puts the layer in front of what was raised in it (`traceback_utils.inject_argument_info_in_traceback`), and that in bold.
+    """
+    lines = [line for part in str(error).splitlines() if (line := _BOLD.sub("", part).strip())]
+    told = len(lines) > 1 and lines[0].startswith("Exception encountered when calling ")
+    text = lines[told] if lines else type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."

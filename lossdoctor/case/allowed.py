@@ -86,6 +86,8 @@ def _is_registered(found: Named, objects: Mapping[str, Any]) -> bool:
 
 
 def _is_part(module: str, found: Named) -> bool:
+    if module.split(".")[0] in SISTERS:
+        return _is_sister(module, found)
     # A registered name that is none is a second name under which older releases look.
     if found.registered not in ("", "function", "None", found.name):
         return False
@@ -93,9 +95,14 @@ def _is_part(module: str, found: Named) -> bool:
         value = _symbol("keras.layers", found.name)
         return value is None or _is_class(value)
     value = _symbol(module, found.name)
-    if module.split(".")[0] in SISTERS:
-        return value is not None and _is_saveable(value)
     return _is_function(module, found.name, value) if found.function else _is_class(value)
+
+
+def _is_sister(module: str, found: Named) -> bool:
+    """True for a part of a model that a package beside Keras defines, under its own name or that by which it registers itself."""
+    value = _symbol(module, found.name)
+    registered = found.registered in ("", "None", found.name) or _registered(found.registered, {}) is value
+    return value is not None and _is_saveable(value) and registered
 
 
 def _is_class(value: Any) -> bool:

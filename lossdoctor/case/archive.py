@@ -25,6 +25,9 @@ _SPECIAL = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellip
 
 # Packages other than Keras itself whose layers Keras imports by name (`serialization_lib._retrieve_class_or_fn`).
 SISTERS = ("keras_hub", "keras_cv", "keras_nlp")
+# Arguments that name a file when they are a string; KerasHub's tokenizers have three of them.
+_FILES = ("vocabulary",)
+_FILES_OF_SISTERS = ("vocabulary", "merges", "proto")
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,15 +234,17 @@ def _named(value: dict[str, Any], path: str) -> Named:
     name = str(config) if function else kind
     registered = value.get("registered_name", name)
     inner = config if isinstance(config, dict) else {}
-    vocabulary = inner.get("vocabulary")
+    module = str(value.get("module") or "")
+    sister = {module.split(".")[0], str(registered or "").split(">")[0]} & {*SISTERS}
+    files = [inner.get(key) for key in (_FILES_OF_SISTERS if sister else _FILES)]
     return Named(
         path,
-        str(value.get("module") or ""),
+        module,
         name,
         str(registered or ""),
         function=function,
         stored_code=kind == "__lambda__" or (kind == "Lambda" and _holds_code(inner)),
-        reads=vocabulary if isinstance(vocabulary, str) else "",
+        reads=next((file for file in files if isinstance(file, str)), ""),
         special=kind in _SPECIAL,
     )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.case import archive as archives
-from lossdoctor.case import arguments, keras2, references
+from lossdoctor.case import arguments, keras2, pipeline, references
 from lossdoctor.types import Batch, Case, CaseError, CompileArgs, InputSpec
 
 # Where the weights are needed for a trace: what to do where they cannot be had.
@@ -70,11 +71,16 @@ def load_case(
         return Case(spec, Batch(""), arguments.override(saved, _changes(given, known), "the command line"), versions, 0)
     names = _names(live)
     whole = early if early is not None and not _bare(early) else load_batch_argument(batch, *names)
-    held = cut(whole)
+    if read is not None:
+        pipeline.load_assets(live, source)
+    held, note, failed = pipeline.preprocessed(live, cut(whole))
+    notes = (*notes, note) if note else notes
     rows = rows_of(held)
     spec = model.describe(
         live, source, held.x, rows, unknown=unknown, moved=moved, stored_code=stored_code, notes=notes
     )
+    if failed:
+        spec = replace(spec, call_error=failed, preprocessor=type(pipeline.preprocessor(live)).__name__)
     chosen = arguments.override(saved, _changes(given, known), "the command line")
     chosen = arguments.with_paths(chosen, given, spec.outputs, spec.output_names)
     whole_model = None

@@ -27,7 +27,7 @@ def require_sound(path: str) -> None:
             return
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
-                _require_member(info, path)
+                require_member(info, path)
             if _WEIGHTS in archive.namelist():
                 with _opened(archive) as stream:
                     _require_weights(stream, path)
@@ -37,7 +37,8 @@ def require_sound(path: str) -> None:
         raise CaseError(f"{path}: its weights cannot be read ({error}); leave out --forward.") from error
 
 
-def _require_member(info: zipfile.ZipInfo, path: str) -> None:
+def require_member(info: zipfile.ZipInfo, path: str) -> None:
+    """Raise `CaseError` for a member whose name leads out of the archive, or that unpacks to more than it can hold."""
     name = info.filename
     if name.startswith("/") or ".." in name.replace("\\", "/").split("/"):
         raise CaseError(f"{path} holds {name[:100]!r}, which leads out of the file; nothing was loaded.")

@@ -24,9 +24,17 @@ def tie(outputs: Tree, given: Tree, names: Names = None) -> Tree:
     """
     if trees.is_leaf(given) or trees.is_leaf(outputs):
         return given
+    given = _unwrapped(outputs, given)
     if isinstance(outputs, dict):
         return _onto_dict(outputs, given)
     return _onto_sequence(outputs, given, names)
+
+
+def _unwrapped(outputs: Tree, given: Tree) -> Tree:
+    """`given` without containers of one that the outputs lack: Keras flattens both."""
+    while isinstance(given, list | tuple) and len(given) == 1 != len(outputs) and not trees.is_leaf(given[0]):
+        given = given[0]
+    return given
 
 
 def _onto_dict(outputs: dict[Any, Any], given: Tree) -> Tree:
@@ -118,6 +126,7 @@ def positional(outputs: Tree, given: Tree) -> bool:
     """True where somewhere a list or tuple stands for a dict of outputs (an OrderedDict keeps its order in Keras)."""
     if trees.is_leaf(outputs) or trees.is_leaf(given):
         return False
+    given = _unwrapped(outputs, given)
     if isinstance(outputs, dict):
         if not isinstance(given, dict):
             return not isinstance(outputs, OrderedDict)

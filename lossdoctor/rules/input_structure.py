@@ -11,6 +11,7 @@ Give x the inputs that the model declares (named in the evidence); batch a datas
 ## Measured
 Keras 3.15.1: a dict without one of the inputs raises "The structure of `inputs` doesn't match"; a wrong width raises "Input 0 of layer ... is
 incompatible with the layer".
+KerasHub 0.32: a task with a preprocessor runs whatever `fit` is given through it; arrays that were preprocessed before raise there.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     specs = [spec for _, spec in trees.declared_leaves("inputs", exam.case.model.inputs)]
     x = exam.case.batch.x
+    if exam.case.model.preprocessor is not None:
+        yield _not_for_the_preprocessor(exam, exam.case.model.preprocessor)
+        return
     saw, where = _saw(specs, x)
     single = _is_one_sample(specs, x, exam.case.batch.y)
     yield RULE.finding(
@@ -55,6 +59,32 @@ def check(exam: Exam) -> Iterator[Finding]:
             else _renamed(specs, x)
             or repairs.by_hand(
                 "give x the inputs that the model declares", "batch", "what the missing values are is not in the batch"
+            ),
+        ),
+    )
+
+
+def _not_for_the_preprocessor(exam: Exam, name: str) -> Finding:
+    """KerasHub's `fit` gives the batch to the model's preprocessor, whatever is in it."""
+    return RULE.finding(
+        "error",
+        "raises",
+        f"fit runs the batch through the model's {name} first, and that raises.",
+        where=("x",),
+        evidence={
+            "x": {
+                path: list(leaf.shape)
+                for path, leaf in trees.declared_leaves("x", exam.case.batch.x)
+                if isinstance(leaf, ArrayRef)
+            },
+            "error": shared.error(exam),
+        },
+        fixes=(
+            repairs.by_hand(
+                "give x as it is before the preprocessing; or, where it is preprocessed already, take the preprocessor from the model",
+                "model",
+                "which of the two the batch is meant to be is not written",
+                "model.preprocessor = None",
             ),
         ),
     )

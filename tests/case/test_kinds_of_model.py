@@ -281,19 +281,6 @@ def test_a_model_of_a_package_that_is_not_installed_names_it(tmp_path: Path) -> 
         examine(str(tmp_path / "m.keras"), str(tmp_path / "b.npz"))
 
 
-def test_a_keras_hub_model_is_loaded_without_its_weights(tmp_path: Path) -> None:
-    hub = pytest.importorskip("keras_hub")
-    sizes = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16, "max_sequence_length": 12}
-    backbone = hub.models.BertBackbone(vocabulary_size=50, **sizes)
-    hub.models.BertTextClassifier(backbone=backbone, num_classes=3, preprocessor=None).save(tmp_path / "m.keras")
-    x = {name: np.ones((N, 12), "int32") for name in ("token_ids", "padding_mask", "segment_ids")}
-    lossdoctor.save_batch(tmp_path / "b.npz", x, np.arange(N) % 3)
-    report = examine(str(tmp_path / "m.keras"), str(tmp_path / "b.npz"), repairs=False)
-    assert report.verdict == "clean" and [(p.loss, p.output_shape) for p in report.pairs] == [
-        ("sparse_categorical_crossentropy", (N, 3))
-    ]
-
-
 def test_small_logits_of_an_untrained_model_are_no_mistake() -> None:
     small = np.asarray(RANDOM.uniform(-0.1, 0.1, size=(N, 3)), "float32")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -359,4 +359,11 @@ FOUND: dict[str, Case] = {
         None,
         (Weights((1, 3), 10), Weights((1, 3), 11)),
     ),
+    # LD203: a container too many around the targets is flattened away, and their order counts all the same.
+    "positional targets in a container too many": Case(
+        4,
+        ({"z": Z, "m": Output("m", (1,))},),
+        {"z": MSE, "m": MAE},
+        ([Target("numbers", (4, 1), 30), Target("numbers", (4, 1), 21)],),
+    ),
 }

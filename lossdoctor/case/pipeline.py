@@ -1,0 +1,94 @@
+"""Models whose own `fit` preprocesses what it is given: the tasks of KerasHub (`keras_hub/src/utils/pipeline_model.py`)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from lossdoctor.case.archive import SISTERS
+from lossdoctor.case.weights import require_member
+from lossdoctor.near import first_line
+from lossdoctor.types import ArrayRef, Batch, CaseError, Tree
+
+_ASSETS = "assets"
+
+
+def preprocessor(model: Any) -> Any:
+    """What the model's `fit` runs x, y and sample_weight through first; None for a model of Keras's own kinds."""
+    pipeline = any(c.__name__ == "PipelineModel" and c.__module__.split(".")[0] in SISTERS for c in type(model).__mro__)
+    return getattr(model, "preprocessor", None) if pipeline else None
+
+
+def preprocessed(model: Any, batch: Batch) -> tuple[Batch, str, str | None]:
+    """The batch as `fit` gives it to the train step, a note that says so ("" without a preprocessor), and what the preprocessor raised.
+
+    Where it raises, the batch is the one given.
+    """
+    from lossdoctor.case.batch import hold_batch
+
+    own = preprocessor(model)
+    if own is None:
+        return batch, "", None
+    name = type(own).__name__
+    try:
+        made = model.preprocess_samples(*(_given(root) for root in (batch.x, batch.y, batch.sample_weight)))
+        data = made if isinstance(made, tuple) else (made,)
+        held = hold_batch(data, batch.source)
+    except Exception as error:  # whatever a preprocessor makes of data that are not meant for it
+        return batch, "", f"{type(error).__name__}: {first_line(error)}"
+    note = f"fit runs the batch through the model's {name} first: x, y and sample_weight are what that returns"
+    return replace(held, notes=(*batch.notes, *held.notes)), note, None
+
+
+def _given(node: Tree) -> Any:
+    """The data as `fit` hands them to a preprocessor: arrays, and texts as lists of str."""
+    if isinstance(node, dict):
+        return {key: _given(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(_given(value) for value in node)
+    if not isinstance(node, ArrayRef):
+        return node
+    array = node.rows(node.shape[0] if node.shape else 1)
+    return _texts(array.tolist()) if np.asarray(array).dtype.kind in "USO" else array
+
+
+def _texts(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_texts(value) for value in node]
+    return node.decode("utf-8", "replace") if isinstance(node, bytes) else node
+
+
+def load_assets(model: Any, path: str) -> None:
+    """Give the parts of the model's preprocessor their files (vocabularies) out of a `.keras` file. Raises `CaseError`."""
+    if preprocessor(model) is None or not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="lossdoctor-") as folder:
+        members = [
+            info
+            for info in archive.infolist()
+            if info.filename.startswith(f"{_ASSETS}/preprocessor/") and not info.is_dir()
+        ]
+        for info in members:
+            require_member(info, path)
+            archive.extract(info, folder)
+        for place in sorted({str(PurePosixPath(info.filename).parent) for info in members}):
+            part = model
+            for name in PurePosixPath(place).parts[1:]:
+                part = getattr(part, name, None)
+            if not hasattr(part, "load_assets"):
+                continue
+            try:
+                part.load_assets(os.fspath(Path(folder, place)))
+            except Exception as error:  # a damaged vocabulary
+                raise CaseError(
+                    f"{path}: {place} cannot be read ({first_line(error)}); save the model again."
+                ) from error
+
+
+__all__ = ["load_assets", "preprocessed", "preprocessor"]
