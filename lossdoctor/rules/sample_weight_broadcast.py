@@ -17,6 +17,7 @@ Nested outputs and a flat list of targets: one array of weights is put at every 
 `y_pred[1][0]`: one row of the array, for all samples. A flat list of weights is looked through in the same way.
 A loss of a subtree gets the weights of all its outputs: those in a list or tuple are stacked (two of `(N, 1)` are `(2, N, 1)`, and meet every sample), with those in a dict
 `fit` raises.
+Of weights with more axes one last axis of size 1 is squeezed: `(N, 1)` weigh samples, `(N, 1, 1)` meet every sample.
 `(N, D)` weights on `(N, D)` outputs do not weigh columns: the loss has one value a sample by then.
 """
 
@@ -200,11 +201,9 @@ def _tried(exam: Exam, call: LossCall, found: Zeroed | None) -> _Tried | None:
 
 
 def _too_many_axes(exam: Exam, call: LossCall) -> bool:
-    """Weights with more axes than the values of the loss have: they are lined up with the wrong ones."""
+    """Weights with more axes than the values of the loss have: they are lined up with the wrong ones. Keras squeezes one last axis of size 1."""
     weights, values = call.sample_weight_shape or (), _valued(exam, call)
-    while weights and weights[-1] == 1:
-        weights = weights[:-1]
-    return values is not None and len(weights) > max(1, len(values))
+    return values is not None and len(weights) - (weights[-1:] == (1,)) > max(1, len(values))
 
 
 def _valued(exam: Exam, call: LossCall) -> tuple[int, ...] | None:

@@ -54,13 +54,15 @@ def _shown(tree: object) -> str:
 
 
 def _code(y: object, weights: object) -> str:
+    """The weights in y's containers: by key where every one has a key of its own, else in the order written."""
     flat = [path for path, _ in trees.declared_leaves("sample_weight", weights)]
-    by_key = {shared.last_key(path): path for path in flat}
-    order = iter(flat)
     if trees.is_leaf(y):
         return f"sample_weight = {flat[0]}"
+    by_key = {shared.last_key(path): path for path in flat}
+    named = len(by_key) == len(flat) and None not in by_key
+    order = iter(flat)
     return "sample_weight = " + shared.tree_code(
-        y, lambda path: by_key.get(shared.last_key(path)) or next(order, "None")
+        y, lambda path: (by_key.get(shared.last_key(path)) if named else None) or next(order, "None")
     )
 
 
@@ -80,6 +82,17 @@ RULE = Rule(
     check=check,
     bad=(
         Example("a list for a dict", _MODEL + "sample_weight = [np.ones(8), np.ones(8)]\n", "error"),
+        Example(
+            "lists for tuples",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, (layers.Dense(1)(i), (layers.Dense(1)(i), layers.Dense(1)(i))))
+model.compile(loss="mse")
+x, y = np.ones((8, 4)), (np.ones((8, 1)), (np.zeros((8, 1)), np.zeros((8, 1))))
+sample_weight = [np.full(8, 0.5), [np.ones(8), np.full(8, 2.0)]]
+""",
+            "error",
+        ),
         Example("a key is missing", _MODEL + 'sample_weight = {"box": np.ones(8)}\n', "error"),
     ),
     good=(

@@ -73,8 +73,9 @@ def _by_elimination(exam: Exam, unknown: list[Any], observed: dict[str, float]) 
         named = {path for path, name in zip(paths, names, strict=False) if name in keys}
     # A loss has one weight, of however many outputs it is.
     left = {output: call.number for call, output, _ in shared.pairs(exam) if output not in named}
-    values = {float(weights[k]) for k in unknown if isinstance(weights[k], int | float)}
-    return dict.fromkeys(left, *values) if len(values) == 1 and len({*left.values()}) == len(unknown) else {}
+    given = [weight for k in unknown for weight in trees.values(weights[k])]
+    values = {float(weight) for weight in given if isinstance(weight, int | float)}
+    return dict.fromkeys(left, *values) if len(values) == 1 and len({*left.values()}) == len(given) else {}
 
 
 def _of_the_other_group(exam: Exam, given: Tree, observed: dict[str, float]) -> dict[str, float]:
@@ -107,15 +108,17 @@ def _expected(exam: Exam) -> dict[str, float]:
     if isinstance(weights, dict) and isinstance(outputs, dict):
         numbers = {k: float(v) for k, v in weights.items() if isinstance(v, int | float) and k in outputs}
         named = {path: v for k, v in numbers.items() for path in trees.paths(f"y_pred[{k!r}]", outputs[k])}
-        # One loss for all outputs, and one weight: it counts at the outputs that it does not name, too.
-        others = [k for k in outputs if k not in weights] if named and trees.is_leaf(exam.case.compile.loss) else []
+        # Where every key names an output, what no key names counts once; so it does beside any that does, where one loss is for all.
+        told = named and (trees.is_leaf(exam.case.compile.loss) or all(k in outputs for k in weights))
+        others = [k for k in outputs if k not in weights] if told else []
         return named | {path: 1.0 for k in others for path in trees.paths(f"y_pred[{k!r}]", outputs[k])}
     if isinstance(weights, dict) and exam.case.model.output_names:
-        paths = shared.flat_outputs(exam)
+        names = exam.case.model.output_names
+        told = all(k in names for k in weights)
         return {
-            path: float(weights[name])
-            for path, name in zip(paths, exam.case.model.output_names, strict=False)
-            if isinstance(weights.get(name), int | float)
+            path: float(weights.get(name, 1.0))
+            for path, name in zip(shared.flat_outputs(exam), names, strict=False)
+            if isinstance(weights.get(name, 1.0 if told else None), int | float)
         }
     if exam.declared is not None and "loss_weights" in exam.declared.changed:
         return dict(exam.declared.weights)
@@ -132,13 +135,19 @@ def _fix(exam: Exam, expected: dict[str, float]) -> Fix:
     if isinstance(loss, dict) and not isinstance(outputs, dict):
         names = exam.case.model.output_names or ()
         return repairs.compile_argument(
-            title, "loss_weights", {n: expected[p] for n, p in zip(names, paths, strict=False)}
+            title,
+            "loss_weights",
+            {n: expected[p] for n, p in zip(names, paths, strict=False) if loss.get(n) is not None},
         )
     if trees.is_leaf(loss):
         each = trees.map_leaves(lambda _: At("loss"), outputs)
         weights = trees.pack(outputs, [expected[path] for path in paths])
         return repairs.compile_argument(title, "loss_weights", weights, more=(CompileEdit("loss", each),))
-    if isinstance(loss, dict) == isinstance(outputs, dict):
+    if isinstance(loss, dict) and isinstance(outputs, dict):
+        packed = trees.pack(outputs, [expected[path] for path in paths])
+        trained = {k: v for k, v in packed.items() if loss.get(k) is not None}
+        return repairs.compile_argument(title, "loss_weights", trained)
+    if not isinstance(loss, dict) and not isinstance(outputs, dict):
         return repairs.compile_argument(title, "loss_weights", trees.pack(outputs, [expected[path] for path in paths]))
     return by_hand
 

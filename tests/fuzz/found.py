@@ -366,4 +366,21 @@ FOUND: dict[str, Case] = {
         {"z": MSE, "m": MAE},
         ([Target("numbers", (4, 1), 30), Target("numbers", (4, 1), 21)],),
     ),
+    # LD511: the weight that names an output without a loss counts at the one that has it.
+    "a weight at the output without a loss": Case(
+        3, {"a": Z, "m": Output("m", (1,))}, {"m": MSE}, {"a": ONE, "m": TWO}, {"a": 0.5}
+    ),
+    # LD511: a key that names nothing, above weights that are all alike.
+    "a group of equal weights under a key of its own": Case(
+        3,
+        ((Z, Output("m", (1,))),),
+        ((MSE, MAE),),
+        ((ONE, TWO),),
+        {"o0": (10.0, 10.0)},
+        made="subclassed",
+    ),
+    # LD532: of the two last axes of size 1 Keras squeezes one.
+    "weights of two axes too many": Case(
+        3, Output("z", (3,)), MSE, Target("numbers", (3, 3), 1), None, Weights((3, 1, 1), 1)
+    ),
 }

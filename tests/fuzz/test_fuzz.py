@@ -64,6 +64,14 @@ REPAIRED = {
         MSE,
         {"o0": Target("numbers", (2, 2), 0), "o1": (Target("numbers", (2, 1), 1), Target("numbers", (2, 1), 2))},
     ),
+    # LD531: by place, each its own.
+    "weights in lists where the targets are in tuples": Case(
+        3,
+        (Z, (A, Output("m", (1,)))),
+        (MSE, (MSE, MSE)),
+        (FIRST, (SECOND, FIRST)),
+        sample_weight=[Weights((3,), 1), [Weights((3,), 2), Weights((3,), 3)]],
+    ),
     # LD804, the same: class numbers under metrics that want rows.
     "metrics that do not fit": Case(
         4,
