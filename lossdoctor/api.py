@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -130,10 +131,10 @@ def check(
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
 ) -> Report:
-    """Examine a live Keras model, or only its outputs, with one batch, and say what Keras will really do.
+    """Examine a Keras model, or only its outputs, with one batch, and say what Keras will really do.
 
-    `batch` is `(x, y)` or `(x, y, sample_weight)` with trees of arrays, or anything that iterates over such
-    tuples (the first is taken). `outputs` is a tree of arrays (used as the predictions) or of specs:
+    `model` is a live model, or a file's path or ``file.py:name`` as `lossdoctor check` takes it (nothing in a file runs). `batch` is `(x, y)` or
+    `(x, y, sample_weight)` with trees of arrays, anything that iterates over such tuples (the first is taken), or a batch file's path. `outputs` is a tree of arrays (used as the predictions) or of specs:
     anything with .shape and .dtype, or (shape, dtype); x may then be None. `loss`, `loss_weights` and
     `metrics` take the place of what the model was compiled with. `repairs=False` names repairs without trying them,
     which is quicker. The model is not changed: weights, compile state and optimizer stay as they are.
@@ -141,41 +142,56 @@ def check(
     Raises `CaseError` for a case that cannot be read.
     """
     from lossdoctor.case.arguments import override
-    from lossdoctor.case.model import describe, from_outputs
-    from lossdoctor.case.rows import cut, rows_of
+    from lossdoctor.case.load import load_case
     from lossdoctor.doctor import diagnose_with_exam
-    from lossdoctor.installed import environment
 
     if (model is None) == (outputs is None):
         raise CaseError("check takes either a model or outputs=...; give exactly one of them.")
     if batch is None:
         raise CaseError("check takes a batch, (x, y) or (x, y, sample_weight); give one.")
-    versions = environment()
-    # Given predictions are examined whole: their rows cannot be cut.
-    held = cut(_hold(batch), keep=outputs is not None)
-    rows = rows_of(held, outputs)
-    if model is not None:
-        from lossdoctor import _compiled
-        from lossdoctor.case import pipeline
-
-        held, note, failed = pipeline.preprocessed(model, held)
-        rows = rows_of(held)
-        spec, saved = (
-            describe(model, _name(model), held.x, rows, notes=(note,) if note else ()),
-            _compiled.compile_args(model),
-        )
-        if failed:
-            spec = replace(spec, call_error=failed, preprocessor=type(pipeline.preprocessor(model)).__name__)
+    if isinstance(model, str | os.PathLike):
+        held = os.fspath(batch) if _is_path(batch) else _hold(batch)
+        case = load_case(os.fspath(model), held, forward=forward, needs_loss=loss is _UNSET)
     else:
-        spec, saved = from_outputs(outputs, output_names), CompileArgs()
+        case = _live_case(model, batch, outputs, output_names, forward)
     given = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics}
     changes = {name: trees.plain(value) for name, value in given.items() if value is not _UNSET}
-    arguments = override(saved, changes, "the call")
-    if forward and (model is None or held.x is None or not model.built):
-        raise CaseError("forward=True runs the model on x; it needs a model that has its weights, and x in the batch.")
-    live = model if forward else None
-    case = Case(spec, held, arguments, versions, rows, live)
+    case = replace(case, compile=override(case.compile, changes, "the call"))
     return Report(*diagnose_with_exam(case, select=select, ignore=ignore, repairs=repairs))
+
+
+def _live_case(model: Any, batch: Any, outputs: Tree, output_names: Sequence[str] | None, forward: bool) -> Case:
+    """The case of a live model, or of outputs alone."""
+    import keras
+
+    from lossdoctor import _compiled
+    from lossdoctor.case import pipeline
+    from lossdoctor.case.batch import load_batch_argument
+    from lossdoctor.case.model import describe, from_outputs
+    from lossdoctor.case.rows import cut, rows_of
+    from lossdoctor.installed import environment
+
+    versions = environment()
+    if model is not None and not isinstance(model, keras.Model):
+        raise CaseError(f"model is a {type(model).__name__}, not a Keras model; give the model, or its file's path.")
+    # Given predictions are examined whole: their rows cannot be cut.
+    held = cut(load_batch_argument(os.fspath(batch)) if _is_path(batch) else _hold(batch), keep=outputs is not None)
+    if model is None:
+        if forward:
+            raise CaseError("forward=True runs the model on x; give the model.")
+        return Case(from_outputs(outputs, output_names), held, CompileArgs(), versions, rows_of(held, outputs))
+    held, note, failed = pipeline.preprocessed(model, held)
+    rows = rows_of(held)
+    spec = describe(model, _name(model), held.x, rows, notes=(note,) if note else ())
+    if failed:
+        spec = replace(spec, call_error=failed, preprocessor=type(pipeline.preprocessor(model)).__name__)
+    if forward and (held.x is None or not model.built):
+        raise CaseError("forward=True runs the model on x; it needs a model that has its weights, and x in the batch.")
+    return Case(spec, held, _compiled.compile_args(model), versions, rows, model if forward else None)
+
+
+def _is_path(batch: Any) -> bool:
+    return isinstance(batch, str | os.PathLike)
 
 
 def _name(model: Any) -> str:

@@ -19,7 +19,7 @@ _UNTRACED = "its call() cannot be traced without them, so name the model as file
 
 def load_case(
     source: str,
-    batch: str | None,
+    batch: str | Batch | None,
     *,
     loss: str | None = None,
     loss_weights: str | None = None,
@@ -28,10 +28,11 @@ def load_case(
     unsafe: bool = False,
     forward: bool = False,
     needs_batch: bool = True,
+    needs_loss: bool = True,
 ) -> Case:
     """Read everything that was named. Raises `CaseError` for the first thing that cannot be read.
 
-    Without `needs_batch`, `batch` may be None: the shapes then keep the sizes that the model leaves open (None). What needs no Keras is read first, so that a mistyped path or option answers at once.
+    `batch` may be one that is held already; without `needs_loss` another loss will take the place of the saved one. Without `needs_batch`, `batch` may be None: the shapes then keep the sizes that the model leaves open (None). What needs no Keras is read first, so that a mistyped path or option answers at once.
     """
     given = {
         name: None if text is None else arguments.parse_argument(option, text)
@@ -47,9 +48,7 @@ def load_case(
 
     if batch is None and needs_batch:
         raise CaseError("check needs a batch; give an .npz file, a saved dataset or file.py:name after the model.")
-    early = (
-        None if batch is None or references.is_reference(batch) or Path(batch).is_dir() else load_batch_argument(batch)
-    )
+    early = _early(batch)
 
     from lossdoctor.case import model
     from lossdoctor.case.rows import cut, rows_of
@@ -60,7 +59,8 @@ def load_case(
     known = _objects(modules)
     if read is not None:
         live = model.rebuild(read, known, unsafe)
-        saved, unknown = model.saved_arguments(read, live, known, unsafe, need_loss=given["loss"] is None)
+        wanted = needs_loss and given["loss"] is None
+        saved, unknown = model.saved_arguments(read, live, known, unsafe, need_loss=wanted)
         moved, notes = model.moved_layers(read, live), keras2.notes(read)
         stored_code = unsafe and any(found.stored_code for found in archives.named_objects(read.config))
     else:
@@ -70,7 +70,7 @@ def load_case(
         spec = model.describe_open(live, source, unknown=unknown, moved=moved, stored_code=stored_code, notes=notes)
         return Case(spec, Batch(""), arguments.override(saved, _changes(given, known), "the command line"), versions, 0)
     names = _names(live)
-    whole = early if early is not None and not _bare(early) else load_batch_argument(batch, *names)
+    whole = early if early is not None and not _bare(early) else load_batch_argument(str(batch), *names)
     if read is not None:
         pipeline.load_assets(live, source)
     held, note, failed = pipeline.preprocessed(live, cut(whole))
@@ -89,6 +89,15 @@ def load_case(
             raise CaseError("--forward runs the model on x, and the batch has none; add x to the batch.")
         whole_model = live if read is None else model.with_weights(source, known, unsafe)
     return Case(spec, held, chosen, versions, rows, whole_model)
+
+
+def _early(batch: str | Batch | None) -> Batch | None:
+    """The batch, where no Keras is needed to read it."""
+    from lossdoctor.case.batch import load_batch_argument
+
+    if batch is None or isinstance(batch, Batch):
+        return batch
+    return None if references.is_reference(batch) or Path(batch).is_dir() else load_batch_argument(batch)
 
 
 def _bare(batch: Batch) -> bool:

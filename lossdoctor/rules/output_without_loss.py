@@ -9,13 +9,14 @@ A dict of losses that leaves an output out is taken as it is; the forgotten head
 Add a loss for it, or say on purpose that it has none: `"embedding": None`.
 
 ## Measured
-Keras 3.15.1, TensorFlow: outputs `{"a", "b"}`, `loss={"a": "mse"}`: b is never trained, with or without a target for it; 3.5 raises `KeyError`. An
+Keras 3.15.1, TensorFlow: outputs `{"a", "b"}`, `loss={"a": "mse"}`: b is never trained, with or without a target for it; 3.5 raises `KeyError`. Of outputs
+in a list, `loss={"a": "mse"}` by their names raises "Expected keys ['a', 'b'] in loss dict". An
 output that gets no target either, or that has `None` for its loss, is told as info: that is how auxiliary outputs are declared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lossdoctor import releases, trees
@@ -23,7 +24,7 @@ from lossdoctor.exam.declared import by_output
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import CompileEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -64,23 +65,43 @@ def check(exam: Exam) -> Iterator[Finding]:
         )
 
 
+# What Keras says of outputs in a list and a dict of losses that lacks a name: from 3.7 on, and before.
+_REFUSED = ("Expected keys", "For a model with multiple outputs")
+
+
 def _raises(exam: Exam) -> Iterator[Finding]:
-    """The one release that refuses a dict of losses with fewer keys than the outputs."""
+    """A dict of losses with fewer keys than the outputs: refused where the outputs are in a list, and by one release where they are in a dict."""
     loss, outputs, keras = exam.case.compile.loss, exam.case.model.outputs, exam.case.environment.keras
-    if not isinstance(loss, dict) or not isinstance(outputs, dict) or not set(loss) < set(outputs):
+    names = outputs if isinstance(outputs, dict) else exam.case.model.output_names or ()
+    left = [str(key) for key in names if isinstance(loss, dict) and key not in loss]
+    if not left or not set(loss) < set(names):
         return
-    if not releases.holds("partial-losses-raise", keras) or "KeyError" not in shared.error(exam):
+    if isinstance(outputs, dict):
+        refused, why = "KeyError" in shared.error(exam), f"Keras {keras} wants an entry for every output"
+        if not refused or not releases.holds("partial-losses-raise", keras):
+            return
+    else:
+        refused = any(text in shared.error(exam) for text in _REFUSED)
+        why = "of outputs in a list Keras wants every name in the dict"
+    if not refused:
         return
-    left = [str(key) for key in outputs if key not in loss]
+    paths = dict(zip(names, shared.flat_outputs(exam), strict=False))
     tree = {**repairs.present(exam, "loss"), **dict.fromkeys(left)}
     yield RULE.finding(
         "error",
         "raises",
-        f"loss leaves out {shared.listed([repr(key) for key in left])}, and fit raises: Keras {keras} wants an entry for every output.",
-        where=tuple(f"y_pred[{key!r}]" for key in left),
+        f"loss leaves out {shared.listed([repr(key) for key in left])}, and fit raises: {why}.",
+        where=tuple(f"y_pred[{key!r}]" if isinstance(outputs, dict) else paths[key] for key in left),
         evidence={"error": shared.error(exam)},
-        fixes=(repairs.compile_argument("declare that it has none", "loss", tree),),
+        fixes=(repairs.compile_argument("declare that it has none", "loss", tree, more=_weights(exam, names)),),
     )
+
+
+def _weights(exam: Exam, names: Iterable[Any]) -> tuple[CompileEdit, ...]:
+    """A dict of weights with all names too, where it lacks some: Keras wants one for an output without a loss."""
+    weights = exam.case.compile.loss_weights
+    missing = [name for name in names if isinstance(weights, dict) and name not in weights]
+    return (CompileEdit("loss_weights", {**weights, **dict.fromkeys(missing, 1.0)}),) if missing else ()
 
 
 def _declared(exam: Exam, path: str, key: str | None) -> tuple[Fix, ...]:
@@ -126,6 +147,15 @@ RULE = Rule(
             _MODEL + 'model.compile(loss={"a": "mse"})\ny = {"a": a, "b": b}\n',
             "warning",
             since="3.6",
+        ),
+        Example(
+            "outputs in a list, and a dict of losses without one of their names",
+            _MODEL.replace(
+                '{"a": layers.Dense(1)(i), "b": layers.Dense(1)(i)}', '[layers.Dense(1, name=n)(i) for n in "ab"]'
+            )
+            + 'model.compile(loss={"a": "mse"})\ny = [a, b]\n',
+            "error",
+            since="3.5",
         ),
         Example("no target either", _MODEL + 'model.compile(loss={"a": "mse"})\ny = {"a": a}\n', "info", since="3.6"),
     ),

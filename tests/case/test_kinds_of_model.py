@@ -286,3 +286,44 @@ def test_small_logits_of_an_untrained_model_are_no_mistake() -> None:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     report = lossdoctor.check(outputs=small, batch=(None, np.arange(N) % 3), loss=loss, repairs=False)
     assert [f.code for f in report.findings if f.severity != "info"] == []
+
+
+def test_check_takes_the_files_that_the_command_takes(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    model.save(tmp_path / "m.keras")
+    lossdoctor.save_batch(tmp_path / "b.npz", X, Y)
+    told = examine(str(tmp_path / "m.keras"), str(tmp_path / "b.npz"))
+    for given in (tmp_path / "m.keras", str(tmp_path / "m.keras"), model):
+        for batch in (tmp_path / "b.npz", str(tmp_path / "b.npz"), (X, Y)):
+            report = lossdoctor.check(given, batch).data
+            assert report.pairs == told.pairs and report.outcomes == told.outcomes
+    other = lossdoctor.check(tmp_path / "m.keras", tmp_path / "b.npz", loss="mae").data
+    assert [pair.loss for pair in other.pairs] == ["mean_absolute_error"]
+    whole = lossdoctor.check(tmp_path / "m.keras", (X, Y), forward=True).data
+    assert whole.outcomes["fit"].loss == pytest.approx(float(model.evaluate(X, Y, batch_size=N, verbose=0)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("gone.keras", r"there is no model file gone\.keras"),
+        (lambda x: x, "model is a function, not a Keras model; give the model, or its file's path"),
+        (keras.losses.MeanSquaredError(), "model is a MeanSquaredError, not a Keras model"),
+    ],
+)
+def test_check_names_what_is_no_model(model: Any, sentence: str) -> None:
+    with pytest.raises(CaseError, match=sentence):
+        lossdoctor.check(model, (X, Y))
+
+
+def test_another_loss_takes_the_place_of_one_that_is_not_known(tmp_path: Path) -> None:
+    def own(y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
+    model.compile("sgd", loss=own)
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(CaseError, match="the compiled loss"):
+        lossdoctor.check(tmp_path / "m.keras", (X, Y))
+    assert lossdoctor.check(tmp_path / "m.keras", (X, Y), loss=own).ok
