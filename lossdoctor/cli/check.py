@@ -68,7 +68,13 @@ def check(
     case: Annotated[
         list[str] | None, typer.Option(help="Without MODEL: only this case of the settings. Repeatable.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Without MODEL: examine in this many processes.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Without MODEL: examine in this many processes; by default one a core where there are many cases.",
+        ),
+    ] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="A file of known findings, which do not fail the check.")
     ] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,12 +27,13 @@ SCHEMA_VERSION = 1
 _WORDS = 9
 
 
-def examine_all(gate: Gate, *, jobs: int, cache: bool) -> list[Row]:
+def examine_all(gate: Gate, *, jobs: int | None, cache: bool) -> list[Row]:
     """The cases' results in their order, from the cache where it has them; a progress bar on a terminal's stderr."""
     from lossdoctor.many import check_in_processes, check_many
 
     kept = dict(_from_cache(gate.cases)) if cache else {}
     fresh = [case for case in gate.cases if case.name not in kept]
+    jobs = jobs or jobs_for(len(fresh))
     with _bar(len(gate.cases), len(kept)) as advance:
         if jobs > 1 and len(fresh) > 1:
             results = check_in_processes(fresh, jobs, cache=cache, progress=advance)
@@ -42,6 +44,16 @@ def examine_all(gate: Gate, *, jobs: int, cache: bool) -> list[Row]:
     failed = {r.name: Row(r.name, error=r.error, bug=r.bug) for r in results if r.report is None}
     told = {name: Row(name, left, known) for name, (left, known) in settled.items()}
     return [told.get(case.name) or failed[case.name] for case in gate.cases]
+
+
+# A process takes as long to import Keras as it takes for so many cases.
+_CASES_A_PROCESS = 20
+
+
+def jobs_for(count: int) -> int:
+    """How many processes examine so many cases where nobody says it: up to one a core, where there is work for each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(count // _CASES_A_PROCESS, cores))
 
 
 def _from_cache(cases: Sequence[CheckCase]) -> Iterator[tuple[str, ReportData]]:

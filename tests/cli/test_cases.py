@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from lossdoctor.cli.many import jobs_for
 from lossdoctor.report.schema import schema_text
 from tests.cli.test_cli import DICT, FIXTURES, NAMED, POSITIONAL, call
 
@@ -197,6 +198,12 @@ def test_without_cases(repository: Path, capfd: Any) -> None:
     (repository / "lossdoctor.toml").write_text("selct = []\n")
     code, _, err = call(capfd, "check", DICT, NAMED)
     assert code == 2 and "../lossdoctor.toml: selct is no setting (did you mean 'select'?)" in err
+
+
+def test_few_cases_are_examined_in_one_process_and_many_in_one_a_core() -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    assert [jobs_for(count) for count in (0, 1, 39)] == [1, 1, 1]
+    assert jobs_for(10_000) == cores and jobs_for(40) == min(2, cores)
 
 
 def test_jobs_and_the_cache_change_nothing_in_what_is_printed(repository: Path, capfd: Any) -> None:
