@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 
 from lossdoctor.case.archive import SISTERS
 from lossdoctor.case.weights import require_member
@@ -55,7 +54,7 @@ def _given(node: Tree) -> Any:
     if not isinstance(node, ArrayRef):
         return node
     array = node.rows(node.shape[0] if node.shape else 1)
-    return _texts(array.tolist()) if np.asarray(array).dtype.kind in "USO" else array
+    return _texts(array.tolist()) if array.dtype.kind in "USO" else array
 
 
 def _texts(node: Any) -> Any:
