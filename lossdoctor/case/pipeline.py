@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-
 from lossdoctor.case.archive import SISTERS
 from lossdoctor.case.weights import require_member
 from lossdoctor.near import first_line
