@@ -322,12 +322,16 @@ def _input_spec(tensor: Any) -> InputSpec:
     )
 
 
+_METHODS = ("train_step", "compute_loss", "test_step", "fit", "train_on_batch")
+
+
 def overridden(model: Any) -> tuple[str, ...]:
-    """Which of `train_step`, `compute_loss`, `test_step` the model's class replaces."""
+    """Which of the trainer's methods the model's class replaces; KerasHub's `fit`, which preprocesses, is no such one (`case.pipeline`)."""
     return tuple(
         name
-        for name in ("train_step", "compute_loss", "test_step")
-        if getattr(type(model), name, None) is not getattr(keras.Model, name, None)
+        for name in _METHODS
+        if (own := getattr(type(model), name, None)) is not getattr(keras.Model, name, None)
+        and not (name in ("fit", "train_on_batch") and str(getattr(own, "__module__", "")).startswith("keras_hub."))
     )
 
 

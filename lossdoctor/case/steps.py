@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 # What of Keras's own a step may call so that the compiled losses are used: methods of the model.
-_KERAS_OWN = ("compute_loss", "_compute_loss", "compiled_loss", "train_step", "test_step")
+_KERAS_OWN = ("compute_loss", "_compute_loss", "compiled_loss", "train_step", "test_step", "fit", "train_on_batch")
+
+# What the user calls: these may change the data first.
+_CALLED_WITH_DATA = ("fit", "train_on_batch")
 
 
 def step_calls(model: Any, overridden: tuple[str, ...]) -> dict[str, tuple[str, ...] | None]:
@@ -39,7 +42,8 @@ def step_notes(calls: Mapping[str, tuple[str, ...] | None]) -> list[str]:
     said = []
     for name, found in calls.items():
         if found:
-            then = f"; it calls {' and '.join(found)}, so the losses are paired as told as long as it hands on y and y_pred whole"
+            data = "the data as they are" if name in _CALLED_WITH_DATA else "y and y_pred whole"
+            then = f"; it calls {' and '.join(found)}, so the losses are paired as told as long as it hands on {data}"
         elif found is None:
             then = ""
         else:

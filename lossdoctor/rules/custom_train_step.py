@@ -1,6 +1,6 @@
 """
 ## What it sees
-A model class that replaces `train_step`, `compute_loss` or `test_step`.
+A model class that replaces `train_step`, `compute_loss` or `test_step`, or `fit` or `train_on_batch` themselves.
 
 ## Why it matters
 lossdoctor runs Keras's own step on a stand-in: the pairing of targets, losses and weights. What the model does in its own step besides (or instead) is not run.
@@ -73,10 +73,24 @@ RULE = Rule(
     code="LD951",
     name="custom-train-step",
     category="environment",
-    summary="The model replaces train_step or compute_loss: what was and was not run.",
+    summary="The model replaces train_step, compute_loss or fit: what was and was not run.",
     page=__doc__,
     check=check,
     bad=(
+        Example(
+            "its own fit, which scales the targets",
+            """\
+class Scaled(keras.Model):
+    def fit(self, x, y, **options):
+        return super().fit(x, y / 100, **options)
+
+i = keras.Input((4,))
+model = Scaled(i, layers.Dense(1)(i))
+model.compile(loss="mse")
+x, y = np.ones((8, 4)), np.arange(8.0)[:, None]
+""",
+            "info",
+        ),
         Example(
             "its own test_step",
             _MODEL.format(method="test_step"),
