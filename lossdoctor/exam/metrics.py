@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from lossdoctor import _keras, trees
-from lossdoctor.exam import standin, tensors
+from lossdoctor.exam import standin, tensors, watching
 from lossdoctor.exam.setup import Setup
 from lossdoctor.facts import MetricCall
 from lossdoctor.types import Tree
@@ -53,11 +53,11 @@ def metric_calls(setup: Setup) -> tuple[MetricCall, ...]:
         metrics=_watch("metrics", setup.metrics, seen),
         weighted_metrics=_watch("weighted_metrics", setup.weighted_metrics, seen),
     )
-    log = standin.Log()
+    log = watching.Log()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model = standin.compiled(watched, standin.watch(setup.loss, log), log, eager=True, fresh=False)
+            model = standin.compiled(watched, watching.watch(setup.loss, log), log, eager=True, fresh=False)
             standin.train(model, watched, "train_on_batch")
         except Exception:  # the run of the real metrics has the error
             return ()

@@ -9,7 +9,7 @@ import numpy as np
 
 from lossdoctor import _keras, _state, trees
 from lossdoctor.exam import declared as tied
-from lossdoctor.exam import standin
+from lossdoctor.exam import standin, watching
 from lossdoctor.exam.broadcast import with_broadcasts
 from lossdoctor.exam.errors import describe_error
 from lossdoctor.exam.forward import with_predictions
@@ -257,7 +257,7 @@ def _sources(loss: Tree) -> dict[str, Any]:
     uses = {
         path: index_uses(leaf)
         for path, leaf in trees.leaves("loss", loss)
-        if leaf is not None and not isinstance(leaf, str) and not standin.is_builtin(leaf)
+        if leaf is not None and not isinstance(leaf, str) and not watching.is_builtin(leaf)
     }
     return {path: found for path, found in uses.items() if found}
 
@@ -266,6 +266,6 @@ def _swapped(loss: Tree) -> dict[str, tuple[str, str]]:
     found = {
         path: swapped_names(leaf)
         for path, leaf in trees.leaves("loss", loss)
-        if leaf is not None and not isinstance(leaf, str) and not standin.is_builtin(leaf)
+        if leaf is not None and not isinstance(leaf, str) and not watching.is_builtin(leaf)
     }
     return {path: names for path, names in found.items() if names is not None}

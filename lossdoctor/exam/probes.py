@@ -269,10 +269,14 @@ def _turned(setup: Setup, stepper: Stepper, first: Step) -> tuple[str, ...]:
 
     Not tried where an array of weights reads the same in both directions, which would show nothing."""
     weights = () if setup.sample_weight is None else trees.values(setup.sample_weight)
-    given = [w for w in weights if isinstance(w, np.ndarray) and w.ndim]
-    told = all(w.shape[-1] < 2 or not _alike(w, w[..., ::-1]) for w in given)
-    step = _reweighted(setup, stepper, lambda w: w[..., ::-1]) if aligned(setup) == 1 and told else None
+    given = [w for w in weights if isinstance(w, np.ndarray) and w.size > 1]
+    told = not any(_alike(w, _reversed(w)) for w in given)
+    step = _reweighted(setup, stepper, _reversed) if aligned(setup) == 1 and told else None
     return tuple(o for o, g in first.gradients.items() if step is not None and g.any() and _alike(g, step.gradients[o]))
+
+
+def _reversed(weights: np.ndarray) -> np.ndarray:
+    return np.flip(weights, axis=tuple(range(1, weights.ndim)))
 
 
 def _ones(setup: Setup, stepper: Stepper, run: Run) -> dict[str, float]:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from lossdoctor import trees
-from lossdoctor.exam import standin, tensors
+from lossdoctor.exam import standin, tensors, watching
 from lossdoctor.exam.errors import describe_error
 from lossdoctor.exam.probes import aligned
 from lossdoctor.exam.setup import Setup, take
@@ -67,7 +67,7 @@ def _norms(alone: np.ndarray, together: np.ndarray) -> tuple[float, float, float
 def _together(setup: Setup, rows: int, strategy: Any) -> tuple[float | None, dict[str, np.ndarray]]:
     """(what `fit` logs, {output: the gradient}) of one batch that the strategy deals out to its replicas."""
     with strategy.scope():
-        model = standin.StandIn(setup, standin.Log(), numbered=True)
+        model = standin.StandIn(setup, watching.Log(), numbered=True)
         model.compile(_Keeper(), loss=setup.loss, loss_weights=setup.loss_weights, jit_compile=False)
     weights = {} if setup.sample_weight is None else {"sample_weight": setup.sample_weight}
     numbers = np.arange(rows, dtype="float32")[:, None]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -20,63 +20,9 @@ from lossdoctor import _keras, _tracing, trees
 from lossdoctor.exam import tensors
 from lossdoctor.exam.errors import describe_error, user_line
 from lossdoctor.exam.setup import Setup
+from lossdoctor.exam.watching import Log, facts, stage_of, watch
 from lossdoctor.facts import Gradient, LossCall, Run
 from lossdoctor.types import Outcome, Spec, Tail, Tree
-
-
-@dataclass(eq=False)
-class _Call:
-    """What one watched call saw; filled in while it runs."""
-
-    watched: Watched
-    inner: Any
-    y_true: Tree
-    y_pred: Tree
-    sample_weight: Any
-    value: Any = None
-
-
-@dataclass(eq=False)
-class Log:
-    """The recorder shared by a stand-in and its watched losses: only the last train step's calls stay."""
-
-    calls: list[_Call] = field(default_factory=list)
-    paths: dict[int, str] = field(default_factory=dict)
-    kept: list[Any] = field(default_factory=list)
-    entered: bool = False
-    returned: bool = False
-
-    def enter(self, y: Tree, y_pred: Tree) -> None:
-        self.calls, self.entered, self.returned = [], True, False
-        pairs = [*trees.leaves("y_pred", y_pred), *trees.leaves("y", y)]
-        self.kept = [leaf for _, leaf in pairs]  # ids are unique only while the objects live
-        self.paths = {id(leaf): path for path, leaf in pairs if leaf is not None}
-
-
-class Watched(keras.losses.Loss):
-    """A loss that is handed on unchanged to the one Keras would have made of `identifier`, and noted."""
-
-    def __init__(self, identifier: Any, path: str, log: Log, scale: Any = None) -> None:
-        name = identifier if isinstance(identifier, str) else getattr(identifier, "name", None)
-        name = name or getattr(identifier, "__name__", None) or type(identifier).__name__
-        super().__init__(name=str(name))
-        self.identifier, self.path, self.log, self.scale = identifier, path, log, scale
-
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        inner = _keras.resolve_loss(self.identifier, y_true, y_pred)
-        call = _Call(self, inner, y_true, y_pred, sample_weight)
-        self.log.calls.append(call)
-        if self.scale is not None:  # only the weight is asked for, and a loss that raises has one too
-            return self.scale(len(self.log.calls) - 1)
-        value = inner(y_true, y_pred, sample_weight)
-        call.value = _seen(value)
-        return value
-
-
-def _seen(value: Any) -> Any:
-    """The value outside of the gradient that traces it: on JAX an eager step's tracer hides a number."""
-    traced = _keras.backend_name() == "jax" and hasattr(value, "aval")
-    return keras.ops.stop_gradient(value) if traced else value
 
 
 class _Recorder(keras.optimizers.Optimizer):
@@ -227,39 +173,25 @@ def _run(setup: Setup, method: str, eager: bool, kept: list[tuple[Any, Log]] | N
             model = compiled(setup, watch(setup.loss, log), log, eager)
             value = train(model, setup, method)
         except (Exception, SystemExit) as error:
-            stage = _stage(log)
+            stage = stage_of(log)
             return Run(
                 outcome=Outcome("raises", error=describe_error(error)),
-                calls=_facts(log, setup),
+                calls=facts(log, setup),
                 stage=stage,
                 failed_call=len(log.calls) - 1 if stage == "loss" else None,
                 error_at=user_line(error),
             )
         if not eager:
-            return Run(Outcome("ok", loss=value), _facts(log, setup))
+            return Run(Outcome("ok", loss=value), facts(log, setup))
         gradients = _gradients(model, setup)
         fill_values(model, setup, log)
     if kept is not None:
         kept.append((model, log))
-    calls = _facts(log, setup)
+    calls = facts(log, setup)
     if _needs_weights(setup, calls, value):
         weights = _weights(setup, len(calls))
         calls = tuple(replace(call, weight=weight) for call, weight in zip(calls, weights, strict=True))
     return Run(Outcome("ok", loss=value), calls, gradients)
-
-
-def _facts(log: Log, setup: Setup) -> tuple[LossCall, ...]:
-    shapes = {path: tuple(spec.shape) for path, spec in trees.leaves("y_pred", setup.outputs)}
-    shapes |= {path: leaf.shape for path, leaf in trees.leaves("y", setup.y) if isinstance(leaf, np.ndarray)}
-    return tuple(_fact(i, call, log, shapes) for i, call in enumerate(log.calls))
-
-
-def watch(loss: Tree, log: Log, scale: Callable[[int], Any] | None = None) -> Tree:
-    """The same loss tree with every leaf watched; None leaves stay None."""
-    if loss is None:
-        return None
-    flat = [None if leaf is None else Watched(leaf, path, log, scale) for path, leaf in trees.leaves("loss", loss)]
-    return trees.pack(loss, flat)
 
 
 def compiled(setup: Setup, loss: Tree, log: Log, eager: bool, extra: int = 0, fresh: bool = True) -> Any:
@@ -351,58 +283,6 @@ def weighed(setup: Setup, run: Run) -> Run:
     return replace(
         run, calls=tuple(replace(call, weight=weight) for call, weight in zip(run.calls, weights, strict=True))
     )
-
-
-def _stage(log: Log) -> str:
-    if not log.entered:
-        return "data"
-    if log.returned:
-        return "gradient"
-    return "loss" if log.calls and log.calls[-1].value is None else "dispatch"
-
-
-def _fact(number: int, call: _Call, log: Log, known: dict[str, tuple[int, ...]]) -> LossCall:
-    inner = call.inner
-    value = tensors.to_numpy(call.value)
-    y_true, y_pred = trees.values(call.y_true), trees.values(call.y_pred)
-    outputs = tuple(log.paths.get(id(t)) for t in y_pred)
-    targets = tuple(log.paths.get(id(t)) for t in y_true)
-    return LossCall(
-        number=number,
-        loss_path=call.watched.path,
-        label=_keras.loss_label(inner),
-        reduction=_reduction(inner),
-        builtin=is_builtin(inner),
-        arguments=_keras.loss_arguments(inner) if is_builtin(inner) else {},
-        wrapped=getattr(inner, "fn", None) is not None,
-        outputs=outputs,
-        targets=targets,
-        output_shapes=tuple(known.get(p or "", tensors.shape(t)) for p, t in zip(outputs, y_pred, strict=True)),
-        target_shapes=tuple(known.get(p or "", tensors.shape(t)) for p, t in zip(targets, y_true, strict=True)),
-        output_dtypes=tuple(tensors.dtype(t) for t in y_pred),
-        target_dtypes=tuple(tensors.dtype(t) for t in y_true),
-        containers=None if trees.is_leaf(call.y_pred) else (_numbered(call.y_true), _numbered(call.y_pred)),
-        sample_weight_shape=None if call.sample_weight is None else tensors.stacked_shape(call.sample_weight),
-        weights_container=None if trees.is_leaf(call.sample_weight) else trees.container(call.sample_weight),
-        value=tensors.scalar(value),
-        value_shape=None if call.value is None else tensors.shape(call.value),
-    )
-
-
-def _numbered(tree: Tree) -> Tree:
-    return trees.pack(tree, list(range(len(trees.values(tree)))))
-
-
-def _reduction(loss: Any) -> str | None:
-    reduction = getattr(loss, "reduction", None)
-    return None if reduction in (None, "none") else str(reduction)
-
-
-def is_builtin(loss: Any) -> bool:
-    """True for a loss of `keras.losses`, class or function."""
-    function = getattr(loss, "fn", None)
-    module = getattr(function, "__module__", None) or type(loss).__module__
-    return str(module).split(".")[0] == "keras"
 
 
 def _gradients(model: Any, setup: Setup) -> tuple[Gradient, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor import trees
-from lossdoctor.exam import standin, tensors
+from lossdoctor.exam import standin, tensors, watching
 from lossdoctor.exam.setup import Setup
 from lossdoctor.facts import Run
 from lossdoctor.types import Tree
@@ -35,11 +35,11 @@ class Step:
 class Stepper:
     """A stand-in compiled once, eagerly and without metrics. `step` raises whatever Keras raises."""
 
-    def __init__(self, setup: Setup, kept: tuple[Any, standin.Log] | None = None) -> None:
+    def __init__(self, setup: Setup, kept: tuple[Any, watching.Log] | None = None) -> None:
         self._setup = replace(setup, metrics=None, weighted_metrics=None)
         if kept is None:
-            log = standin.Log()
-            kept = standin.compiled(self._setup, standin.watch(setup.loss, log), log, eager=True), log
+            log = watching.Log()
+            kept = standin.compiled(self._setup, watching.watch(setup.loss, log), log, eager=True), log
         self._model, self._log = kept
         self._paths = trees.paths("y_pred", setup.outputs)
 
@@ -83,7 +83,7 @@ class Begun:
 
 def begin(setup: Setup) -> Begun:
     """The eager replay of a setup, to be gone on from where it worked."""
-    kept: list[tuple[Any, standin.Log]] = []
+    kept: list[tuple[Any, watching.Log]] = []
     run = standin.replay(setup, kept)
     stepper = Stepper(setup, kept[0]) if kept else None
     return Begun(setup, run, stepper, stepper.repeated(run) if stepper else None)

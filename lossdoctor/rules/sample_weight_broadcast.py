@@ -195,7 +195,7 @@ def _tried(exam: Exam, call: LossCall, found: Zeroed | None) -> _Tried | None:
     """What shows weights of too many axes to miss what they are written for; None where nothing does."""
     if found is not None and found.after > 0:
         return _kept(found)
-    if str(call.outputs[0]) in exam.probes.turned:
+    if str(call.outputs[0]) in exam.probes.turned and max(call.sample_weight_shape or (1,)) > 1:
         return "with the weights in reverse order the gradient stays the same", {"gradient moved": False}
     return None
 

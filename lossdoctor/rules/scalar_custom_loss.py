@@ -75,7 +75,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                     f"gradient norm of sample {measured.row}, its weight 0": measured.after,
                 },
             )
-        elif output in exam.probes.turned and (call.sample_weight_shape or (1,))[-1] > 1:  # a batch of one row
+        elif output in exam.probes.turned and max(call.sample_weight_shape or (1,)) > 1:  # a batch of one row
             yield _finding(
                 exam,
                 call,

@@ -383,4 +383,15 @@ FOUND: dict[str, Case] = {
     "weights of two axes too many": Case(
         3, Output("z", (3,)), MSE, Target("numbers", (3, 3), 1), None, Weights((3, 1, 1), 1)
     ),
+    # LD532: one weight, of however many axes, has no order.
+    "one weight of two axes for one row": Case(
+        1, [Output("a", ())], [MSE], (Target("numbers", (1,), 1),), None, Weights((1, 1), 1)
+    ),
+    # LD203, on TensorFlow.
+    "positional targets, and a list of one loss": Case(
+        3,
+        {"cls": Output("cls", (2, 1)), "z": Output("z", (2, 1)), "box": Output("box", (2, 1))},
+        {"cls": [Loss("huber")], "z": MSE, "box": MAE},
+        [Target("numbers", (3, 2, 1), 20), Target("numbers", (3, 2, 1), 1), Target("numbers", (3, 2), 32)],
+    ),
 }

@@ -298,6 +298,15 @@ def objective(case: Case, meant: list[Term], raw: list[np.ndarray]) -> float:
         p = numbers.predicted(output, raw[term.output])
         if term.loss.kind == "cubed" and term.loss.reduction == "sum" and not output.shape:
             raise Ambiguous("a user's own loss that returns one number has reduced itself, as its author wanted")
+        by_place = isinstance(case.outputs, dict) and not isinstance(case.y, dict)
+        if (
+            by_place
+            and (term.loss.kind, term.loss.form) == ("cubed", "object")
+            and len(term.target.shape) == len(output.shape) > 0
+        ):
+            raise Ambiguous(
+                "by place, a target without the axis that its own loss wants may be meant for another output"
+            )
         if term.loss.form == "scalar" and output.masked:
             raise Ambiguous("a user's own loss that returns one number may look at the mask itself")
         values = numbers.losses(term.loss, aligned(output, term.loss, term.target, case.n), p)
