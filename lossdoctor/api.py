@@ -180,11 +180,10 @@ def _live_case(model: Any, batch: Any, outputs: Tree, output_names: Sequence[str
         if forward:
             raise CaseError("forward=True runs the model on x; give the model.")
         return Case(from_outputs(outputs, output_names), held, CompileArgs(), versions, rows_of(held, outputs))
-    held, note, failed = pipeline.preprocessed(model, held)
+    prepared = pipeline.preprocessed(model, held)
+    held = prepared.batch
     rows = rows_of(held)
-    spec = describe(model, _name(model), held.x, rows, notes=(note,) if note else ())
-    if failed:
-        spec = replace(spec, call_error=failed, preprocessor=type(pipeline.preprocessor(model)).__name__)
+    spec = describe(model, _name(model), held.x, rows, notes=prepared.notes, refused=prepared.raised)
     if forward and (held.x is None or not model.built):
         raise CaseError("forward=True runs the model on x; it needs a model that has its weights, and x in the batch.")
     return Case(spec, held, _compiled.compile_args(model), versions, rows, model if forward else None)

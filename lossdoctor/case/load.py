@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -73,14 +72,20 @@ def load_case(
     whole = early if early is not None and not _bare(early) else load_batch_argument(str(batch), *names)
     if read is not None:
         pipeline.load_assets(live, source)
-    held, note, failed = pipeline.preprocessed(live, cut(whole))
-    notes = (*notes, note) if note else notes
+    prepared = pipeline.preprocessed(live, cut(whole))
+    held = prepared.batch
     rows = rows_of(held)
     spec = model.describe(
-        live, source, held.x, rows, unknown=unknown, moved=moved, stored_code=stored_code, notes=notes
+        live,
+        source,
+        held.x,
+        rows,
+        unknown=unknown,
+        moved=moved,
+        stored_code=stored_code,
+        notes=(*notes, *prepared.notes),
+        refused=prepared.raised,
     )
-    if failed:
-        spec = replace(spec, call_error=failed, preprocessor=type(pipeline.preprocessor(live)).__name__)
     chosen = arguments.override(saved, _changes(given, known), "the command line")
     chosen = arguments.with_paths(chosen, given, spec.outputs, spec.output_names)
     whole_model = None

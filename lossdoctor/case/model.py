@@ -159,11 +159,13 @@ def describe(
     moved: Sequence[tuple[str, str]] = (),
     stored_code: bool = False,
     notes: Sequence[str] = (),
+    refused: tuple[str, str] | None = None,
     whole: Callable[[], Any] | None = None,
 ) -> ModelSpec:
     """A live or rebuilt Keras model as a `ModelSpec` for a batch of `rows` samples. The model is not changed.
 
-    x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. `whole` gives the model with its
+    x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. `refused`: the class of the model's own preprocessor, and what it
+    raised on the batch. `whole` gives the model with its
     weights, for a call that cannot be traced without. Raises `CaseError` for a model whose outputs cannot be known.
     """
     from lossdoctor import _graph, _keras, _state
@@ -213,7 +215,8 @@ def describe(
         activations=_graph.activations(tensors),
         activation_layers=_graph.activation_layers(model, tensors),
         masks=tuple(trees.values(masks)),
-        call_error=call_error,
+        call_error=refused[1] if refused else call_error,
+        preprocessor=refused[0] if refused else None,
         unknown_objects=tuple(unknown),
         moved_layers=tuple(moved),
         overridden=overridden,

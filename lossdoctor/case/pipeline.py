@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,25 +23,33 @@ def preprocessor(model: Any) -> Any:
     return getattr(model, "preprocessor", None) if pipeline else None
 
 
-def preprocessed(model: Any, batch: Batch) -> tuple[Batch, str, str | None]:
-    """The batch as `fit` gives it to the train step, a note that says so ("" without a preprocessor), and what the preprocessor raised.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A batch as `fit` gives it to the train step, and what there is to say of that.
 
-    Where it raises, the batch is the one given.
+    `raised`: the preprocessor's class and what it raised; the batch is then the one given.
     """
+
+    batch: Batch
+    notes: tuple[str, ...] = ()
+    raised: tuple[str, str] | None = None
+
+
+def preprocessed(model: Any, batch: Batch) -> Prepared:
+    """The batch run through the model's own preprocessor, as it is for a model that has none."""
     from lossdoctor.case.batch import hold_batch
 
     own = preprocessor(model)
     if own is None:
-        return batch, "", None
+        return Prepared(batch)
     name = type(own).__name__
     try:
         made = model.preprocess_samples(*(_given(root) for root in (batch.x, batch.y, batch.sample_weight)))
-        data = made if isinstance(made, tuple) else (made,)
-        held = hold_batch(data, batch.source)
+        held = hold_batch(made if isinstance(made, tuple) else (made,), batch.source)
     except Exception as error:  # whatever a preprocessor makes of data that are not meant for it
-        return batch, "", f"{type(error).__name__}: {first_line(error)}"
+        return Prepared(batch, raised=(name, f"{type(error).__name__}: {first_line(error)}"))
     note = f"fit runs the batch through the model's {name} first: x, y and sample_weight are what that returns"
-    return replace(held, notes=(*batch.notes, *held.notes)), note, None
+    return Prepared(replace(held, notes=(*batch.notes, *held.notes)), (note,))
 
 
 def _given(node: Tree) -> Any:
@@ -89,4 +97,4 @@ def load_assets(model: Any, path: str) -> None:
                 ) from error
 
 
-__all__ = ["load_assets", "preprocessed", "preprocessor"]
+__all__ = ["Prepared", "load_assets", "preprocessed", "preprocessor"]
