@@ -1,7 +1,7 @@
 """
 ## What it sees
 A custom loss that reduces itself to one number: a sample whose weight is 0 still counts, measured by changing that sample's prediction.
-Likewise a loss of Keras's own on an output of shape `(N,)`, which has no other axis than the samples to take the mean over. For a live
+Likewise a loss of Keras's own on an output of shape `(N,)`, which has no other axis than the samples to take the mean over (unless the target is `(N, 1)`). For a live
 model that was made under a `tf.distribute.MirroredStrategy`: that the gradient of all replicas together is several times that of one device, measured by a `fit` under
 that strategy.
 
@@ -55,7 +55,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     masked = dict(zip(shared.flat_outputs(exam), exam.case.model.masks, strict=False))
     multiplied = dict(_multiplied(exam))
     for call in shared.leaf_calls(exam):
-        if call.builtin and len(call.output_shapes[0]) == 1:
+        if call.builtin and len(call.output_shapes[0]) == 1 and not _expanded(call):
             yield from _flat(exam, call, zeroed.get(str(call.outputs[0])))
         if call.number not in exam.probes.scalar:
             continue
@@ -135,6 +135,11 @@ def _multiplied(exam: Exam) -> Iterator[tuple[int, Finding]]:
                 ),
             )
             break
+
+
+def _expanded(call: LossCall) -> bool:
+    """A target (N, 1) gives the output (N,) an axis before the loss (`losses/loss.py: squeeze_or_expand_to_same_rank`)."""
+    return call.wrapped and call.target_shapes == ((*call.output_shapes[0], 1),)
 
 
 def _flat(exam: Exam, call: LossCall, measured: Zeroed | None) -> Iterator[Finding]:
@@ -227,6 +232,13 @@ RULE = Rule(
         Example("the same without weights", _MODEL.replace("{axis}", ""), "info"),
     ),
     good=(
+        Example(
+            "a sum over an output without a last axis, which a target with one gives it",
+            "i = keras.Input((4,))\n"
+            "model = keras.Model(i, layers.Reshape(())(layers.Dense(1)(i)))\n"
+            'model.compile(loss=keras.losses.MeanSquaredError(reduction="sum"))\n'
+            "x, y = np.ones((8, 4)), np.arange(8.0)[:, None]\n",
+        ),
         Example(
             "one value a sample",
             _MODEL.replace("{axis}", ", axis=-1") + "sample_weight = np.linspace(0, 1, 8)\n",

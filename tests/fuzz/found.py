@@ -394,4 +394,6 @@ FOUND: dict[str, Case] = {
         {"cls": [Loss("huber")], "z": MSE, "box": MAE},
         [Target("numbers", (3, 2, 1), 20), Target("numbers", (3, 2, 1), 1), Target("numbers", (3, 2), 32)],
     ),
+    # LD404: a target (N, 1) gives the output (N,) its axis.
+    "a sum over an output without a last axis, under a column": Case(3, _FLAT, Loss("mse", "object", "sum"), ONE),
 }
