@@ -75,6 +75,8 @@ def check(exam: Exam) -> Iterator[Finding]:
                     f"gradient norm of sample {measured.row}, its weight 0": measured.after,
                 },
             )
+        elif _undivided(exam, call):
+            yield _finding(exam, call, "error", *_not_divided(exam, call))
         elif output in exam.probes.turned and max(call.sample_weight_shape or (1,)) > 1:  # a batch of one row
             yield _finding(
                 exam,
@@ -146,16 +148,10 @@ def _flat(exam: Exam, call: LossCall, measured: Zeroed | None) -> Iterator[Findi
     """A loss of Keras's own whose mean over the last axis is the mean over the samples."""
     output, rows = str(call.outputs[0]), call.output_shapes[0][0]
     weighted = exam.case.batch.sample_weight is not None and measured is not None and measured.after > 0
-    doubled = exam.probes.doubled.get(output, 1.0)
-    if call.reduction == "mean_with_sample_weight" and not shared.close(doubled, 1.0) and not shared.raises(exam):
+    if _undivided(exam, call):
+        message, evidence = _not_divided(exam, call)
         yield RULE.finding(
-            "error",
-            "silent",
-            f"{call.label} is one number at {output} of shape ({rows},), which Keras multiplies with the sample weights and, for all its reduction "
-            f"{call.reduction!r}, does not divide by them: with all of them twice the gradient is {shared.number(doubled)} times as long.",
-            where=(output,),
-            evidence={"gradient with weights twice / as given": doubled, "reduction": str(call.reduction)},
-            fixes=(_column(output, rows),),
+            "error", "silent", message, where=(output,), evidence=evidence, fixes=(_column(output, rows),)
         )
     if rows == 1:  # shows nothing of the rest
         return
@@ -172,6 +168,22 @@ def _flat(exam: Exam, call: LossCall, measured: Zeroed | None) -> Iterator[Findi
             evidence=evidence,
             fixes=(_column(output, rows),),
         )
+
+
+def _undivided(exam: Exam, call: LossCall) -> bool:
+    """Weights twice over make another gradient, of a loss that is to be divided by them."""
+    doubled = exam.probes.doubled.get(str(call.outputs[0]), 1.0)
+    return call.reduction == "mean_with_sample_weight" and not shared.close(doubled, 1.0) and not shared.raises(exam)
+
+
+def _not_divided(exam: Exam, call: LossCall) -> tuple[str, dict[str, object]]:
+    output = str(call.outputs[0])
+    doubled = exam.probes.doubled[output]
+    message = (
+        f"{call.label} is one number at {output} of shape {call.output_shapes[0]}, which Keras multiplies with the sample weights and, for all its "
+        f"reduction {call.reduction!r}, does not divide by them: with all of them twice the gradient is {shared.number(doubled)} times as long."
+    )
+    return message, {"gradient with weights twice / as given": doubled, "reduction": str(call.reduction)}
 
 
 def _column(output: str, rows: int) -> Fix:

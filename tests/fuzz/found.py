@@ -396,4 +396,15 @@ FOUND: dict[str, Case] = {
     ),
     # LD404: a target (N, 1) gives the output (N,) its axis.
     "a sum over an output without a last axis, under a column": Case(3, _FLAT, Loss("mse", "object", "sum"), ONE),
+    # LD404: one number, of a loss of the user's own, is never divided by the weights.
+    "a weighted mean of one number under a class of one's own": Case(
+        1, _FLAT, Loss("cubed", "object", "mean_with_sample_weight"), Target("numbers", (1,), 1), None, Weights((1,), 1)
+    ),
+    # Declared order or sorted order: the shapes say which was meant.
+    "targets by place that fit in sorted order alone": Case(
+        4,
+        {"m": Output("m", ()), "cls": Output("cls", ())},
+        {"m": Loss("mse", "function")},
+        [Target("numbers", (4, 4), 0), Target("numbers", (4,), 21)],
+    ),
 }
