@@ -149,9 +149,9 @@ def _flat(exam: Exam, call: LossCall, measured: Zeroed | None) -> Iterator[Findi
     output, rows = str(call.outputs[0]), call.output_shapes[0][0]
     weighted = exam.case.batch.sample_weight is not None and measured is not None and measured.after > 0
     if _undivided(exam, call):
-        message, evidence = _not_divided(exam, call)
+        message, shown = _not_divided(exam, call)
         yield RULE.finding(
-            "error", "silent", message, where=(output,), evidence=evidence, fixes=(_column(output, rows),)
+            "error", "silent", message, where=(output,), evidence=shown, fixes=(_column(output, rows),)
         )
     if rows == 1:  # shows nothing of the rest
         return
