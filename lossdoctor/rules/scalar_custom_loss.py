@@ -150,9 +150,7 @@ def _flat(exam: Exam, call: LossCall, measured: Zeroed | None) -> Iterator[Findi
     weighted = exam.case.batch.sample_weight is not None and measured is not None and measured.after > 0
     if _undivided(exam, call):
         message, shown = _not_divided(exam, call)
-        yield RULE.finding(
-            "error", "silent", message, where=(output,), evidence=shown, fixes=(_column(output, rows),)
-        )
+        yield RULE.finding("error", "silent", message, where=(output,), evidence=shown, fixes=(_column(output, rows),))
     if rows == 1:  # shows nothing of the rest
         return
     lost = "sample weights do not weigh samples" if weighted else "reduction='sum' adds up one number, not the samples"
