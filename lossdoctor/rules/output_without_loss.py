@@ -114,9 +114,10 @@ def _declared(exam: Exam, path: str, key: str | None) -> tuple[Fix, ...]:
 
 
 def _short_list(exam: Exam) -> bool:
-    """A list of losses with too few entries: LD503's."""
+    """A plain list of losses with too few entries: LD503's."""
     loss = exam.case.compile.loss
-    return isinstance(loss, list | tuple) and len(loss) != shared.count(exam.case.model.outputs)
+    plain = isinstance(loss, list | tuple) and all(trees.is_leaf(part) for part in loss)
+    return plain and len(loss) != shared.count(exam.case.model.outputs)
 
 
 def _given(exam: Exam, given: Any) -> dict[str, Any]:

@@ -198,6 +198,11 @@ def assigned(outputs: Tree, given: Tree, what: str, wanted: set[str] | None = No
     if len(given) == len(flat) and all(is_leaf(part) for part in given):
         return list(given)
     if len(given) == 1:
+        first = next(node for _, node in children(outputs))
+        if what == "loss" and not is_leaf(given[0]) and not is_leaf(first) and len(given[0]) == len(first):
+            raise Ambiguous(
+                "losses nested as the first group of outputs are for it alone, or in one container too many"
+            )
         return assigned(outputs, given[0], what, wanted)  # one container too many, around all
     raise NoMeaning(f"{len(given)} {what}s for {len(outputs)} outputs")
 

@@ -121,6 +121,12 @@ def test_the_oracle_pairs_by_name_else_by_place() -> None:
     assert weights == [3.0, 2.0]
 
 
+def test_losses_of_the_first_group_alone_leave_an_output_that_is_told() -> None:
+    case = Case(3, [[Z, A], Output("m", (1,))], [[MSE, Loss("mae")]], [[FIRST, SECOND], FIRST])
+    found = judge.judge(case)
+    assert (found.truth, found.said, found.warned) == ("ambiguous", "right", ("LD502",))
+
+
 def test_the_oracle_knows_what_means_nothing() -> None:
     for given in (FIRST, [FIRST] * 3, {"z": FIRST}, {"z": FIRST, "a": SECOND, "b": SECOND}):
         with pytest.raises(oracle.NoMeaning):
