@@ -22,7 +22,7 @@ from lossdoctor import trees
 from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import At, Finding
+from lossdoctor.types import At, Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -32,7 +32,10 @@ def check(exam: Exam) -> Iterator[Finding]:
         ran = not shared.raises(exam) and bool(call.weight)
         if call.subtree and call.builtin and (ran or shared.failed_in(exam, call)):
             yield _for_several(exam, call)
-    if not isinstance(loss, list | tuple) or not all(trees.is_leaf(v) for v in loss):
+    if not isinstance(loss, list | tuple):
+        return
+    if not all(trees.is_leaf(v) for v in loss):
+        yield from _nested(exam)
         return
     given, expected = len(loss), shared.count(outputs)
     if given == expected:
@@ -73,6 +76,60 @@ def check(exam: Exam) -> Iterator[Finding]:
                 evidence=evidence,
                 fixes=fixes,
             )
+
+
+def _nested(exam: Exam) -> Iterator[Finding]:
+    """Lists in lists of losses, the first of which that is too short."""
+    loss, outputs = exam.case.compile.loss, exam.case.model.outputs
+    short = next(shared.short_lists(outputs, loss), None)
+    if short is None or (shared.raises(exam) and not shared.raised_in_dispatch(exam)):
+        return
+    path, given, expected = short
+    met = {output for _, output, _ in shared.pairs(exam)}
+    declined = tuple(f"y_pred{p.removeprefix('loss')}" for p, leaf in trees.leaves("loss", loss) if leaf is None)
+    left = [
+        output
+        for output in shared.output_paths(exam)
+        if output not in met and output.startswith(f"y_pred{path}") and not (declined and output.startswith(declined))
+    ]
+    if not left:
+        return
+    counts = f"loss{path} has {given} entr{'y' if given == 1 else 'ies'} for the {expected} outputs of y_pred{path}"
+    fixes = (
+        repairs.compile_argument(
+            "declare that the others have no loss",
+            "loss",
+            _filled(outputs, repairs.present(exam, "loss")),
+            "review",
+        ),
+        repairs.by_hand(
+            "give one loss an output, None for an output without",
+            "compile",
+            f"what should train {shared.listed(left)} is not written",
+        ),
+    )
+    evidence: dict[str, object] = {"losses": given, "outputs": expected}
+    if shared.raises(exam):
+        told = f"{counts}, and fit raises."
+        yield RULE.finding(
+            "error",
+            "raises",
+            told,
+            where=(f"loss{path}",),
+            evidence={**evidence, "error": shared.error(exam)},
+            fixes=fixes,
+        )
+    else:
+        told = f"{counts}: {shared.listed(left)} {'is' if len(left) == 1 else 'are'} never trained, without a word."
+        yield RULE.finding("error", "silent", told, where=(f"loss{path}", *left), evidence=evidence, fixes=fixes)
+
+
+def _filled(outputs: Tree, loss: Tree) -> Tree:
+    """The losses with None in the places that their lists lack."""
+    if not isinstance(outputs, list | tuple) or not isinstance(loss, list | tuple):
+        return loss
+    parts = [_filled(node, part) for node, part in zip(outputs, loss, strict=False)]
+    return type(loss)([*parts, *[None] * (len(outputs) - len(parts))])
 
 
 def _for_several(exam: Exam, call: LossCall) -> Finding:
@@ -142,6 +199,16 @@ x, y = np.ones((8, 4)), {"found": [np.ones((8, 1)), np.zeros((8, 1))]}
 """,
             "warning",
             since="3.7",
+        ),
+        Example(
+            "one too few in a list of lists",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, [[layers.Dense(1)(i), layers.Dense(1)(i)], layers.Dense(1)(i)])
+model.compile(loss=[["mse", "mae"]])
+x, y = np.ones((8, 4)), [[np.ones((8, 1)), np.zeros((8, 1))], np.ones((8, 1))]
+""",
+            "error",
         ),
         Example("one too few", _MODEL + 'model.compile(loss=["mse"])\n', "error"),
     ),

@@ -114,10 +114,12 @@ def _declared(exam: Exam, path: str, key: str | None) -> tuple[Fix, ...]:
 
 
 def _short_list(exam: Exam) -> bool:
-    """A plain list of losses with too few entries: LD503's."""
-    loss = exam.case.compile.loss
+    """A list of losses with too few entries: LD503's."""
+    loss, outputs = exam.case.compile.loss, exam.case.model.outputs
     plain = isinstance(loss, list | tuple) and all(trees.is_leaf(part) for part in loss)
-    return plain and len(loss) != shared.count(exam.case.model.outputs)
+    if plain:
+        return len(loss) != shared.count(outputs)
+    return any(shared.short_lists(outputs, loss))
 
 
 def _given(exam: Exam, given: Any) -> dict[str, Any]:

@@ -244,6 +244,16 @@ def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
+def short_lists(outputs: Tree, loss: Tree, path: str = "") -> Iterator[tuple[str, int, int]]:
+    """(path, losses, outputs) of every list of losses, in lists alone, that has fewer entries than the list of outputs at its place."""
+    if not isinstance(outputs, list | tuple) or not isinstance(loss, list | tuple):
+        return
+    if len(loss) < len(outputs):
+        yield path, len(loss), len(outputs)
+    for i, (node, part) in enumerate(zip(outputs, loss, strict=False)):
+        yield from short_lists(node, part, f"{path}[{i}]")
+
+
 def loss_code(loss: Any) -> str:
     """A loss as a user would type it: "'mse'", "my_loss", "MyLoss()"; "..." for a tree."""
     if isinstance(loss, str):

@@ -407,4 +407,6 @@ FOUND: dict[str, Case] = {
         {"m": Loss("mse", "function")},
         [Target("numbers", (4, 4), 0), Target("numbers", (4,), 21)],
     ),
+    # LD503: a list of one loss for the first of two outputs.
+    "a loss for a group in a list of its own": Case(3, [[Z, A]], [[_WHOLE]], {"z": ONE, "a": TWO}),
 }

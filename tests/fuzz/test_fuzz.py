@@ -124,7 +124,7 @@ def test_the_oracle_pairs_by_name_else_by_place() -> None:
 def test_losses_of_the_first_group_alone_leave_an_output_that_is_told() -> None:
     case = Case(3, [[Z, A], Output("m", (1,))], [[MSE, Loss("mae")]], [[FIRST, SECOND], FIRST])
     found = judge.judge(case)
-    assert (found.truth, found.said, found.warned) == ("ambiguous", "right", ("LD502",))
+    assert (found.truth, found.said, found.codes) == ("ambiguous", "silent", ("LD503",))
 
 
 def test_the_oracle_knows_what_means_nothing() -> None:
