@@ -118,7 +118,7 @@ def _digests(parts: Iterable[bytes]) -> list[bytes]:
 
 
 def _model(path: str, forward: bool) -> bytes:
-    """What a check reads of a `.keras` file: its JSON documents, and with `forward` the checksums of its weights."""
+    """What a check reads of a `.keras` file: its JSON documents, the checksums of its assets, and with `forward` those of its weights."""
     if not os.path.isfile(path):
         raise Unknown(path)
     with zipfile.ZipFile(path) as archive:
@@ -126,7 +126,8 @@ def _model(path: str, forward: bool) -> bytes:
         if any(archive.getinfo(name).file_size > _WHOLE * 4 for name in names):
             raise Unknown(path)
         documents = [hashlib.sha256(archive.read(name)).digest() for name in names]
-    return b"".join(documents) + (_directory(path) if forward else b"")
+    # A model that preprocesses reads its vocabulary.
+    return b"".join(documents) + _directory(path, "" if forward else "assets/")
 
 
 def _batch(path: str) -> bytes:
@@ -135,10 +136,11 @@ def _batch(path: str) -> bytes:
     return file_bytes(path) if os.path.getsize(path) <= _WHOLE else _directory(path)
 
 
-def _directory(path: str) -> bytes:
-    """Name, checksum and sizes of every member of a zip file."""
+def _directory(path: str, below: str = "") -> bytes:
+    """Name, checksum and sizes of every member of a zip file whose name begins so."""
     with zipfile.ZipFile(path) as archive:
-        members = [(i.filename, i.CRC, i.file_size, i.compress_size, i.header_offset) for i in archive.infolist()]
+        found = [info for info in archive.infolist() if info.filename.startswith(below)]
+    members = [(i.filename, i.CRC, i.file_size, i.compress_size, i.header_offset) for i in found]
     return repr(members).encode("utf-8", "surrogatepass")
 
 

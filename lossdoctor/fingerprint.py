@@ -27,6 +27,10 @@ _DISTRIBUTIONS = (
     "numpy",
     "ml-dtypes",
     "optree",
+    "keras-hub",
+    "keras-cv",
+    "keras-nlp",
+    "tensorflow-text",
 )
 _VARIABLES = ("KERAS_", "TF_", "JAX_", "XLA_", "CUDA_VISIBLE_DEVICES")
 # What we, Keras or TensorFlow set themselves when they are imported.

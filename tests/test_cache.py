@@ -99,6 +99,9 @@ def test_the_key_says_everything_that_is_read(case: CheckCase, monkeypatch: pyte
     assert changed()
     Path("kept_helper.py").write_text("K = 2\n")
     assert changed()
+    for words in (b"a b", b"a b c"):  # which a preprocessor of the model's own reads
+        _rewrite("m.keras", "assets/preprocessor/tokenizer/vocabulary.txt", words)
+        assert changed()
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert changed()
     monkeypatch.setenv("KERAS_HOME", str(Path.cwd()))

@@ -69,7 +69,10 @@ def load_case(
         spec = model.describe_open(live, source, unknown=unknown, moved=moved, stored_code=stored_code, notes=notes)
         return Case(spec, Batch(""), arguments.override(saved, _changes(given, known), "the command line"), versions, 0)
     names = _names(live)
-    whole = early if early is not None and not _bare(early) else load_batch_argument(str(batch), *names)
+    if isinstance(batch, Batch) or (early is not None and not _bare(early)):
+        whole = early or Batch("")
+    else:
+        whole = load_batch_argument(batch, *names)
     if read is not None:
         pipeline.load_assets(live, source)
     prepared = pipeline.preprocessed(live, cut(whole))

@@ -137,7 +137,7 @@ def _fix(exam: Exam, expected: dict[str, float]) -> Fix:
         return repairs.compile_argument(
             title,
             "loss_weights",
-            {n: expected[p] for n, p in zip(names, paths, strict=False) if loss.get(n) is not None},
+            {n: expected[p] for n, p in zip(names, paths, strict=False)},
         )
     if trees.is_leaf(loss):
         each = trees.map_leaves(lambda _: At("loss"), outputs)

@@ -409,4 +409,10 @@ FOUND: dict[str, Case] = {
     ),
     # LD503: a list of one loss for the first of two outputs.
     "a loss for a group in a list of its own": Case(3, [[Z, A]], [[_WHOLE]], {"z": ONE, "a": TWO}),
+    "targets by place that fit better in sorted order": Case(
+        3,
+        {"z": Output("z", (3, 2), "softmax"), "a": Output("a", (3, 2), "softmax")},
+        {"z": None, "a": Loss("categorical_crossentropy")},
+        [Target("rows", (3, 3, 2), 0, 2), Target("classes", (3, 3), 1, 2)],
+    ),
 }

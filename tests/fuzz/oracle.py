@@ -362,17 +362,30 @@ STEP = 1e-5
 
 def declared(case: Case) -> Declared:
     """Value and gradient, by central differences in float64. Raises `NoMeaning` or `Ambiguous`."""
+    in_order = _sorted(case)
     try:
-        return _declared(case)
+        found = _declared(case)
     except NoMeaning as nothing:
-        in_order = _sorted(case)
         if in_order is None:
             raise
         try:
             _declared(in_order)
         except (NoMeaning, Ambiguous):
             raise nothing from None
-    raise Ambiguous("by place, the targets fit the outputs in the order of their sorted names alone")
+    else:
+        if in_order is None or _misfits(in_order) or not _misfits(case):
+            return found
+    raise Ambiguous("by place, the targets fit the outputs better in the order of their sorted names")
+
+
+def _misfits(case: Case) -> int:
+    """How many targets have another shape than their output, where they are no class numbers for a loss that takes those."""
+    outputs, found = leaves(case.outputs), 0
+    for term in terms(case):
+        shape, given = (case.n, *outputs[term.output].shape), term.target.shape
+        classes = term.loss.kind in ("sparse_categorical_crossentropy", "crossentropy")
+        found += given != shape and not (classes and given in (shape[:-1], (*shape[:-1], 1)))
+    return found
 
 
 def _sorted(case: Case) -> Case | None:
