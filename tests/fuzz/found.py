@@ -415,4 +415,10 @@ FOUND: dict[str, Case] = {
         {"z": None, "a": Loss("categorical_crossentropy")},
         [Target("rows", (3, 3, 2), 0, 2), Target("classes", (3, 3), 1, 2)],
     ),
+    "targets by place of a group, which sorted order cannot take": Case(
+        3,
+        {"z": {"m": _CLASSES, "cls": replace(_CLASSES, name="cls")}, "box": replace(_CLASSES, name="box")},
+        Loss("crossentropy"),
+        [[Target("classes", (3,), 0, 3), Target("rows", (3, 3), 11, 3)], Target("classes", (3,), 2, 3)],
+    ),
 }

@@ -363,18 +363,18 @@ STEP = 1e-5
 def declared(case: Case) -> Declared:
     """Value and gradient, by central differences in float64. Raises `NoMeaning` or `Ambiguous`."""
     in_order = _sorted(case)
+    if in_order is None:
+        return _declared(case)
+    try:
+        otherwise = _declared(in_order) and _misfits(in_order)
+    except (NoMeaning, Ambiguous):
+        return _declared(case)
     try:
         found = _declared(case)
-    except NoMeaning as nothing:
-        if in_order is None:
-            raise
-        try:
-            _declared(in_order)
-        except (NoMeaning, Ambiguous):
-            raise nothing from None
-    else:
-        if in_order is None or _misfits(in_order) or not _misfits(case):
-            return found
+    except NoMeaning:
+        found = None
+    if found is not None and not 0 == otherwise < _misfits(case):
+        return found
     raise Ambiguous("by place, the targets fit the outputs better in the order of their sorted names")
 
 
@@ -393,7 +393,8 @@ def _sorted(case: Case) -> Case | None:
     by_name = isinstance(case.loss, dict) or is_leaf(case.loss)
     if not isinstance(case.outputs, dict) or isinstance(case.y, dict) or is_leaf(case.y) or not by_name:
         return None
-    return replace(case, outputs=dict(sorted(case.outputs.items())))
+    in_order = dict(sorted(case.outputs.items()))
+    return None if [*in_order] == [*case.outputs] else replace(case, outputs=in_order)
 
 
 def _declared(case: Case) -> Declared:
