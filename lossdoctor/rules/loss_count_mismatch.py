@@ -81,20 +81,21 @@ def check(exam: Exam) -> Iterator[Finding]:
 def _nested(exam: Exam) -> Iterator[Finding]:
     """Lists in lists of losses, the first of which that is too short."""
     loss, outputs = exam.case.compile.loss, exam.case.model.outputs
-    short = next(shared.short_lists(outputs, loss), None)
+    places = list(shared.aligned_lists(outputs, loss))
+    short = next((place for place in places if shared.is_short(*place[2:])), None)
     if short is None or (shared.raises(exam) and not shared.raised_in_dispatch(exam)):
         return
-    path, given, expected = short
+    path, group, given, expected = short[0], short[1], len(short[2]), len(short[3])
     met = {output for _, output, _ in shared.pairs(exam)}
-    declined = tuple(f"y_pred{p.removeprefix('loss')}" for p, leaf in trees.leaves("loss", loss) if leaf is None)
+    declined = tuple(output for _, output, losses, _ in places if losses is None)
     left = [
         output
         for output in shared.output_paths(exam)
-        if output not in met and output.startswith(f"y_pred{path}") and not (declined and output.startswith(declined))
+        if output not in met and output.startswith(group) and not (declined and output.startswith(declined))
     ]
     if not left:
         return
-    counts = f"loss{path} has {given} entr{'y' if given == 1 else 'ies'} for the {expected} outputs of y_pred{path}"
+    counts = f"{path} has {given} entr{'y' if given == 1 else 'ies'} for the {expected} outputs of {group}"
     fixes = (
         repairs.compile_argument(
             "declare that the others have no loss",
@@ -115,13 +116,13 @@ def _nested(exam: Exam) -> Iterator[Finding]:
             "error",
             "raises",
             told,
-            where=(f"loss{path}",),
+            where=(path,),
             evidence={**evidence, "error": shared.error(exam)},
             fixes=fixes,
         )
     else:
         told = f"{counts}: {shared.listed(left)} {'is' if len(left) == 1 else 'are'} never trained, without a word."
-        yield RULE.finding("error", "silent", told, where=(f"loss{path}", *left), evidence=evidence, fixes=fixes)
+        yield RULE.finding("error", "silent", told, where=(path, *left), evidence=evidence, fixes=fixes)
 
 
 def _filled(outputs: Tree, loss: Tree) -> Tree:

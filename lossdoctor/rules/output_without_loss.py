@@ -37,6 +37,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     met = {output for _, output, _ in shared.pairs(exam)}
     declined = {path for path, value in _given(exam, loss).items() if value is None}
+    declined |= {path for _, path, part, _ in shared.aligned_lists(exam.case.model.outputs, loss) if part is None}
     targets = _given(exam, exam.case.batch.y)
     gradients = {g.output: g for g in exam.fit.gradients}
     for path in shared.output_paths(exam):
@@ -119,7 +120,7 @@ def _short_list(exam: Exam) -> bool:
     plain = isinstance(loss, list | tuple) and all(trees.is_leaf(part) for part in loss)
     if plain:
         return len(loss) != shared.count(outputs)
-    return any(shared.short_lists(outputs, loss))
+    return any(shared.is_short(*nodes) for _, _, *nodes in shared.aligned_lists(outputs, loss))
 
 
 def _given(exam: Exam, given: Any) -> dict[str, Any]:

@@ -244,14 +244,25 @@ def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
-def short_lists(outputs: Tree, loss: Tree, path: str = "") -> Iterator[tuple[str, int, int]]:
-    """(path, losses, outputs) of every list of losses, in lists alone, that has fewer entries than the list of outputs at its place."""
-    if not isinstance(outputs, list | tuple) or not isinstance(loss, list | tuple):
+def aligned_lists(
+    outputs: Tree, loss: Tree, at: str = "loss", output: str = "y_pred"
+) -> Iterator[tuple[str, str, Tree, Tree]]:
+    """(path of the losses, path of the outputs, losses, outputs) of every place in lists of losses and the lists of outputs that they go through.
+
+    A container of one around all is what it holds, unless the first output is a group that it could be for.
+    """
+    lists = isinstance(outputs, list | tuple) and isinstance(loss, list | tuple)
+    if lists and len(loss) == 1 < len(outputs) and not trees.is_leaf(loss[0]) and trees.is_leaf(outputs[0]):
+        yield from aligned_lists(outputs, loss[0], f"{at}[0]", output)
         return
-    if len(loss) < len(outputs):
-        yield path, len(loss), len(outputs)
-    for i, (node, part) in enumerate(zip(outputs, loss, strict=False)):
-        yield from short_lists(node, part, f"{path}[{i}]")
+    yield at, output, loss, outputs
+    for i, (node, part) in enumerate(zip(outputs, loss, strict=False) if lists else ()):
+        yield from aligned_lists(node, part, f"{at}[{i}]", f"{output}[{i}]")
+
+
+def is_short(loss: Tree, outputs: Tree) -> bool:
+    """A list of losses with fewer entries than the list of outputs."""
+    return isinstance(loss, list | tuple) and isinstance(outputs, list | tuple) and len(loss) < len(outputs)
 
 
 def loss_code(loss: Any) -> str:

@@ -421,4 +421,6 @@ FOUND: dict[str, Case] = {
         Loss("crossentropy"),
         [[Target("classes", (3,), 0, 3), Target("rows", (3, 3), 11, 3)], Target("classes", (3,), 2, 3)],
     ),
+    # LD503: a container too many around all losses, one of them None.
+    "a tuple of losses in a list of its own": Case(3, (Z, A, Output("m", (1,))), [(MSE, None, MAE)], (ONE, TWO, ONE)),
 }

@@ -264,7 +264,7 @@ def aligned(output: Output, loss: Loss, given: Target, n: int) -> np.ndarray:
     """The target in the output's shape, or as class numbers, one for each of its rows. Raises `NoMeaning`."""
     array, shape = numbers.target(given), (n, *output.shape)
     rows = output.activation == "softmax" and "crossentropy" in loss.kind and given.shape != shape
-    if rows and given.shape in (shape[:-1], (*shape[:-1], 1)) and array.max() < shape[-1]:
+    if rows and given.shape in (shape[:-1], (*shape[:-1], 1)) and array.min() >= 0 and array.max() < shape[-1]:
         return array.reshape((*shape[:-1], 1))  # class numbers
     if given.shape in (shape, (*shape, 1)) or (*given.shape, 1) == shape:
         return array.reshape(shape).astype("float64")
