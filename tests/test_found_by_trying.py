@@ -294,3 +294,22 @@ def test_a_loss_without_gradient_is_told_as_that() -> None:
     found = told(made(dense(3), rounded), normal(N, 4), normal(N, 1))
     assert "LD802" in found
     assert found["LD802"].severity == ("info" if keras.backend.backend() == "jax" else "error")
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+@pytest.mark.parametrize(
+    ("loss", "weights", "code"),
+    [
+        ({"age": "mse", "organ": "sparse_categorical_crossentropy"}, {"age": 0.01}, "LD512"),
+        ({"age": "mse"}, None, "LD502"),
+        ({"age": "mse", "organ": "sparse_categorical_crossentropy"}, [1.0], "LD512"),
+    ],
+)
+def test_what_the_losses_lack_is_not_blamed_on_the_targets(by_name: bool, loss: Any, weights: Any, code: str) -> None:
+    model = made(
+        lambda i: [layers.Dense(1, name="age")(i), layers.Dense(3, activation="softmax", name="organ")(i)],
+        loss,
+        loss_weights=weights,
+    )
+    y = {"age": normal(N, 1), "organ": np.arange(N) % 3}
+    assert wrong(told(model, normal(N, 4), y if by_name else list(y.values()))) == [code]

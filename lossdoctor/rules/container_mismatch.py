@@ -41,7 +41,8 @@ def check(exam: Exam) -> Iterator[Finding]:
     if shared.raised_in_dispatch(exam) and exam.train_on_batch.outcome.status == "raises":
         counts = shared.count(exam.case.batch.y), shared.count(exam.case.model.outputs)
         numbers = any(leaf is not None and shared.rows_of(leaf) is None for leaf in trees.values(exam.case.batch.y))
-        elsewhere = numbers or shared.by_layer_names(exam) or _raises_by_name(exam)  # numbers: LD304's
+        # Numbers are LD304's, what the losses or their weights lack LD502's and LD512's.
+        elsewhere = numbers or shared.by_layer_names(exam) or _raises_by_name(exam) or shared.is_about_losses(exam)
         if counts[0] == counts[1] and not elsewhere:
             evidence["error"] = shared.error(exam)
             yield RULE.finding(

@@ -35,6 +35,16 @@ def raised_in_dispatch(exam: Exam) -> bool:
     return raises(exam) and exam.fit.stage in DISPATCH and "scope name" not in error(exam)
 
 
+def is_about_losses(exam: Exam) -> bool:
+    """True where what fit raises names the losses or their weights, or is a name that a dict of weights lacks: y is not to blame."""
+    weights, said = exam.case.compile.loss_weights, error(exam)
+    missing = [
+        str(name) for name in exam.case.model.output_names or () if isinstance(weights, dict) and name not in weights
+    ]
+    lacks = any(said == f"KeyError: {name}" for name in missing)
+    return lacks or "in loss dict" in said or "`loss_weights`" in said
+
+
 def raised_on_strings(exam: Exam) -> bool:
     """True where fit raises because Keras handed the keys of a dict, as strings, to a loss (`pack_sequence_as`)."""
     return raises(exam) and exam.fit.stage == "loss" and any(t is None for c in exam.fit.calls for t in c.targets)
