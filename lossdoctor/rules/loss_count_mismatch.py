@@ -145,9 +145,13 @@ def _for_several(exam: Exam, call: LossCall) -> Finding:
         and len(outputs) == shared.count(exam.case.model.outputs)
     )
     tree = each if alone else trees.map_leaves(lambda leaf: each if leaf == At(call.loss_path) else leaf, present)
+    title, places = "give each output this loss", exam.case.model.outputs
+    other = isinstance(present, list | tuple) and isinstance(places, list | tuple) and type(present) is not type(places)
+    if other and len(present) == len(places):  # a tuple for a list is no list of losses, but losses of the whole
+        title, tree = f"give the losses in a {trees.container(places)}, like the outputs", type(places)(present)
     what = f"{call.loss_path} is one {call.label} for {len(outputs)} outputs, {shared.listed(outputs)}: Keras calls it once with all of them, and"
     where, shapes = (call.loss_path, *outputs), [list(shape) for shape in call.output_shapes]
-    fixes = (repairs.compile_argument("give each output this loss", "loss", tree, "review"),)
+    fixes = (repairs.compile_argument(title, "loss", tree, "review"),)
     if shared.raises(exam):
         seen: dict[str, object] = {"error": shared.error(exam), "output shapes": shapes}
         message = f"{what} cannot make one tensor of them: fit raises."

@@ -64,6 +64,13 @@ REPAIRED = {
         MSE,
         {"o0": Target("numbers", (2, 2), 0), "o1": (Target("numbers", (2, 1), 1), Target("numbers", (2, 1), 2))},
     ),
+    # LD503: a tuple of losses for a list of outputs is called with all of them.
+    "losses in a tuple where the outputs are in a list": Case(
+        3,
+        [Z, {"a": A, "m": Output("m", (1,))}],
+        (MSE, Loss("whole", "function")),
+        [FIRST, {"a": SECOND, "m": FIRST}],
+    ),
     # LD531: by place, each its own.
     "weights in lists where the targets are in tuples": Case(
         3,
