@@ -133,7 +133,7 @@ def check(
 ) -> Report:
     """Examine a Keras model, or only its outputs, with one batch, and say what Keras will really do.
 
-    `model` is a live model, or a file's path or ``file.py:name`` as `lossdoctor check` takes it (nothing in a file runs). `batch` is `(x, y)` or
+    `model` is a live model, or a file's path or ``file.py:name`` as `lossdoctor check` takes it (nothing in a model file runs). `batch` is `(x, y)` or
     `(x, y, sample_weight)` with trees of arrays, anything that iterates over such tuples (the first is taken), or a batch file's path. `outputs` is a tree of arrays (used as the predictions) or of specs:
     anything with .shape and .dtype, or (shape, dtype); x may then be None. `loss`, `loss_weights` and
     `metrics` take the place of what the model was compiled with. `repairs=False` names repairs without trying them,
@@ -149,7 +149,7 @@ def check(
         raise CaseError("check takes either a model or outputs=...; give exactly one of them.")
     if batch is None:
         raise CaseError("check takes a batch, (x, y) or (x, y, sample_weight); give one.")
-    if isinstance(model, str | os.PathLike):
+    if _is_path(model):
         held = os.fspath(batch) if _is_path(batch) else _hold(batch)
         case = load_case(os.fspath(model), held, forward=forward, needs_loss=loss is _UNSET)
     else:
@@ -189,8 +189,8 @@ def _live_case(model: Any, batch: Any, outputs: Tree, output_names: Sequence[str
     return Case(spec, held, _compiled.compile_args(model), versions, rows, model if forward else None)
 
 
-def _is_path(batch: Any) -> bool:
-    return isinstance(batch, str | os.PathLike)
+def _is_path(given: Any) -> bool:
+    return isinstance(given, str | os.PathLike)
 
 
 def _name(model: Any) -> str:

@@ -62,17 +62,18 @@ def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
     other = _other_rows(setup)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        custom = _by_hand(setup, run)
         return Probes(
             draws=_draws(setup, stepper, first),
             coupled=_coupled(setup, stepper, first, run),
             permuted=_permuted(setup, stepper, first, run),
-            minima=_minima(setup, run),
+            minima=_minima(custom),
             zeroed=_zeroed(setup, stepper, first),
             doubled=_doubled(setup, stepper, first),
             turned=_turned(setup, stepper, first),
             ones=_ones(setup, stepper, run),
-            values=_values(setup, run),
-            swapped=_swapped(setup, run),
+            values=_values(custom),
+            swapped=_swapped(custom),
             resized=_resized(setup, other) if other else None,
             resized_rows=other,
             scales=_scales(setup, run, first),
@@ -195,19 +196,30 @@ def _leaf_calls(run: Run) -> list[LossCall]:
     return [c for c in run.calls if not c.builtin and not c.subtree and len(c.targets) == len(c.outputs) == 1]
 
 
-def _minima(setup: Setup, run: Run) -> tuple[Minimum, ...]:
-    """Custom losses with the target itself as the prediction, where target and output have one shape."""
+# A call of a custom loss on one output: the call, the loss as configured, its target and the seeded predictions.
+_ByHand = tuple[LossCall, Any, Any, Any]
+
+
+def _by_hand(setup: Setup, run: Run) -> list[_ByHand]:
+    """What each custom loss on one output is called with, to be called by hand."""
+    calls = _leaf_calls(run)
+    if not calls:
+        return []
     losses, targets = dict(trees.leaves("loss", setup.loss)), dict(trees.leaves("y", setup.y))
     outputs = {path: _keras.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup))}
+    return [(c, losses.get(c.loss_path), targets.get(str(c.targets[0])), outputs.get(str(c.outputs[0]))) for c in calls]
+
+
+def _minima(custom: list[_ByHand]) -> tuple[Minimum, ...]:
+    """Custom losses with the target itself as the prediction, where target and output have one shape."""
     found = []
-    for call in _leaf_calls(run):
-        target, output = targets.get(str(call.targets[0])), outputs.get(str(call.outputs[0]))
+    for call, identifier, target, output in custom:
         if target is None or output is None or target.shape != output.shape or target.dtype.kind not in "biuf":
             continue
         if np.isfinite(target).all() and not np.all(target == target.reshape(-1)[0]):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                minimum = _minimum(losses.get(call.loss_path), call.number, target, np.asarray(output))
+                minimum = _minimum(identifier, call.number, target, np.asarray(output))
             if minimum is not None:
                 found.append(minimum)
     return tuple(found)
@@ -329,17 +341,14 @@ def _zero(output: str, row: int, first: Step, step: Any, shape: tuple[int, ...])
     )
 
 
-def _values(setup: Setup, run: Run) -> dict[int, tuple[int, ...]]:
+def _values(custom: list[_ByHand]) -> dict[int, tuple[int, ...]]:
     """{number of a custom call: shape of what its loss returns before Keras reduces it}."""
-    losses, targets = dict(trees.leaves("loss", setup.loss)), dict(trees.leaves("y", setup.y))
-    outputs = {path: _keras.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup))}
     found = {}
-    for call in _leaf_calls(run):
-        target, output = targets.get(str(call.targets[0])), outputs.get(str(call.outputs[0]))
+    for call, identifier, target, output in custom:
         if not isinstance(target, np.ndarray) or output is None or not output.ndim:
             continue
         try:
-            loss = _keras.resolve_loss(losses.get(call.loss_path), target, output)
+            loss = _keras.resolve_loss(identifier, target, output)
             value = loss.call(_keras.to_tensor(target.astype(output.dtype)), _keras.to_tensor(output))
         except Exception:  # only `Loss.__call__` can call it
             continue
@@ -347,18 +356,15 @@ def _values(setup: Setup, run: Run) -> dict[int, tuple[int, ...]]:
     return found
 
 
-def _swapped(setup: Setup, run: Run) -> dict[int, tuple[float, float]]:
+def _swapped(custom: list[_ByHand]) -> dict[int, tuple[float, float]]:
     """{call number: (its loss as Keras calls it, with the two arguments exchanged)} of the custom losses."""
-    losses, targets = dict(trees.leaves("loss", setup.loss)), dict(trees.leaves("y", setup.y))
-    outputs = {path: _keras.to_numpy(v) for path, v in trees.leaves("y_pred", standin.predictions(setup))}
     found = {}
-    for call in _leaf_calls(run):
-        target, output = targets.get(str(call.targets[0])), outputs.get(str(call.outputs[0]))
+    for call, identifier, target, output in custom:
         if not isinstance(target, np.ndarray) or output is None or target.dtype.kind not in "biuf":
             continue
         pair = (np.asarray(target, dtype="float32"), np.asarray(output, dtype="float32"))
         try:
-            loss = _keras.resolve_loss(losses.get(call.loss_path), *pair)
+            loss = _keras.resolve_loss(identifier, *pair)
             a, b = (
                 float(np.mean(_keras.to_numpy(loss(_keras.to_tensor(p), _keras.to_tensor(q)))))
                 for p, q in (pair, pair[::-1])
