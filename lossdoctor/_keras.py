@@ -226,13 +226,19 @@ def deserialize_model(config: Mapping[str, Any], objects: Mapping[str, Any], uns
     return made()
 
 
+def is_hubs(cls: Any, name: str) -> bool:
+    """True for a class that comes from the one of this name in KerasHub (or KerasNLP, as it was called)."""
+    return isinstance(cls, type) and any(c.__name__ == name and _of_hub(c) for c in cls.__mro__)
+
+
+def _of_hub(value: Any) -> bool:
+    return str(getattr(value, "__module__", "")).split(".")[0] in ("keras_hub", "keras_nlp")
+
+
 def _compiles_itself(config: Mapping[str, Any]) -> bool:
     """True for a task of KerasHub, whose `__init__` compiles (`keras_hub/src/models/task.py`): no optimizer can be made without weights."""
     cls = getattr(sys.modules.get(str(config.get("module"))), str(config.get("class_name")), None)
-    task = isinstance(cls, type) and any(
-        c.__name__ == "Task" and c.__module__.split(".")[0] in ("keras_hub", "keras_nlp") for c in cls.__mro__
-    )
-    return task and isinstance(config.get("config"), dict)
+    return is_hubs(cls, "Task") and isinstance(config.get("config"), dict)
 
 
 def load_model(path: str, objects: Mapping[str, Any], unsafe: bool) -> Any:
@@ -331,7 +337,7 @@ def overridden(model: Any) -> tuple[str, ...]:
         name
         for name in _METHODS
         if (own := getattr(type(model), name, None)) is not getattr(keras.Model, name, None)
-        and not (name in ("fit", "train_on_batch") and str(getattr(own, "__module__", "")).startswith("keras_hub."))
+        and not (name in ("fit", "train_on_batch") and _of_hub(own))
     )
 
 

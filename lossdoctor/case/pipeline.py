@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lossdoctor.case.archive import SISTERS
 from lossdoctor.case.weights import require_member
 from lossdoctor.near import first_line
 from lossdoctor.types import ArrayRef, Batch, CaseError, Tree
@@ -19,7 +18,9 @@ _ASSETS = "assets"
 
 def preprocessor(model: Any) -> Any:
     """What the model's `fit` runs x, y and sample_weight through first; None for a model of Keras's own kinds."""
-    pipeline = any(c.__name__ == "PipelineModel" and c.__module__.split(".")[0] in SISTERS for c in type(model).__mro__)
+    from lossdoctor import _keras
+
+    pipeline = _keras.is_hubs(type(model), "PipelineModel")
     return getattr(model, "preprocessor", None) if pipeline else None
 
 
