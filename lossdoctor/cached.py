@@ -1,7 +1,7 @@
 """Answers kept from earlier checks: the same inputs get the same report, without Keras.
 
-The key is a hash of everything that a check reads (`key_of`). What is named as Python code (file.py:name) and saved
-datasets are never kept. Limits: data files that an --objects file reads, and modules that it imports by a name made at
+The key is a hash of everything that a check reads (`key_of`). What is named as Python code (file.py:name), models saved with
+`zipped=False` and saved datasets are never kept. Limits: data files that an --objects file reads, and modules that it imports by a name made at
 run time, are not seen.
 """
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MOST_ENTRIES = 1000
 # Up to this size a file is hashed whole; above it, its zip directory, which has a checksum of every member.
 _WHOLE = 16 << 20
+_WHOLE_HDF5 = 256 << 20
 _STALE_SECONDS = 3600
 # What reading a damaged zip file raises; the check itself says it in a sentence.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, KeyError, ValueError)
@@ -118,9 +119,18 @@ def _digests(parts: Iterable[bytes]) -> list[bytes]:
 
 
 def _model(path: str, forward: bool) -> bytes:
-    """What a check reads of a `.keras` file: its JSON documents, the checksums of its assets, and with `forward` those of its weights."""
+    """What a check reads of a `.keras` file: its JSON documents, the checksums of its assets, and with `forward` those of its weights.
+
+    An HDF5 file has no checksums: it counts whole, if reading it takes no longer than Keras takes to import.
+    """
     if not os.path.isfile(path):
         raise Unknown(path)
+    with open(path, "rb") as stream:
+        if stream.read(4) == b"\x89HDF":
+            if os.path.getsize(path) > _WHOLE_HDF5:
+                raise Unknown(path)
+            stream.seek(0)
+            return hashlib.file_digest(stream, "sha256").digest()
     with zipfile.ZipFile(path) as archive:
         names = [name for name in ("config.json", "metadata.json") if name in archive.namelist()]
         if any(archive.getinfo(name).file_size > _WHOLE * 4 for name in names):

@@ -133,6 +133,15 @@ def test_weights_count_only_where_they_are_loaded(case: CheckCase) -> None:
     assert cached.key_of(case) not in (None, before)
 
 
+def test_an_hdf5_file_counts_whole(case: CheckCase) -> None:
+    shutil.copy(FIXTURES / "releases" / "functional_2.21.0.h5", "m.h5")
+    legacy = replace(case, model="m.h5")
+    before = cached.key_of(legacy)
+    with open("m.h5", "ab") as file:
+        file.write(b"more")
+    assert before is not None and cached.key_of(legacy) not in (None, before, cached.key_of(case))
+
+
 def test_a_large_batch_is_known_by_its_directory(case: CheckCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cached, "_WHOLE", 100)
     monkeypatch.setattr(cached, "_model", lambda path, forward: b"")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lossdoctor.types import CaseError
 
@@ -64,7 +65,10 @@ class Named:
 
 
 def read_model_config(path: str) -> ModelArchive:
-    """The config of a `.keras` or legacy HDF5 file; weights are not touched. Raises `CaseError` for what is no such file."""
+    """The config of a `.keras` or legacy HDF5 file, or of a folder that `zipped=False` wrote; weights are not touched.
+
+    Raises `CaseError` for what is none of these.
+    """
     file = Path(path)
     if not file.exists():
         raise CaseError(f"there is no model file {path}; check the path.")
@@ -73,15 +77,13 @@ def read_model_config(path: str) -> ModelArchive:
             f"{path} is a SavedModel folder, which Keras 3 cannot make a model of again; run the code that built the model (or, "
             "for one of Keras 2, tf_keras.models.load_model) and write model.save('model.keras'), then check that file."
         )
-    if file.is_dir() and (file / _CONFIG).exists():
-        raise CaseError(
-            f"{path} is the folder of a model saved with zipped=False; write it with model.save('model.keras'), or zip the folder's "
-            "files into one that ends in .keras."
-        )
-    if not file.is_file():
+    unzipped = file.is_dir() and os.path.lexists(file / _CONFIG)
+    if not (unzipped or file.is_file()):
         what = "a folder" if file.is_dir() else "not a regular file"
         raise CaseError(f"{path} is {what}; name a .keras or .h5 file, or file.py:name of a model.")
     try:
+        if unzipped:
+            return _read_folder(file, path)
         with open(file, "rb") as stream:
             start = stream.read(8)
         if start.startswith(b"\x89HDF"):
@@ -116,6 +118,19 @@ def _read_hdf5(path: str) -> ModelArchive:
     return ModelArchive(path, {**config, "compile_config": trained}, {"keras_version": version}, legacy=True)
 
 
+def _read_folder(folder: Path, path: str) -> ModelArchive:
+    """A model saved with `zipped=False` (`saving_lib.py: _save_model_to_dir`)."""
+    found = {}
+    for name in (_CONFIG, _METADATA):
+        if not os.path.lexists(folder / name):  # only metadata.json may be missing
+            continue
+        if not (folder / name).is_file():  # a pipe would wait for ever
+            raise CaseError(f"{path}: {name} is not a regular file; write the model again with model.save().")
+        with open(folder / name, "rb") as stream:
+            found[name] = _parse(_bounded(stream, name, path), name, path)
+    return ModelArchive(path, found[_CONFIG], found.get(_METADATA, {}))
+
+
 def _document(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, Any]:
     if name not in archive.namelist():
         raise CaseError(
@@ -127,10 +142,14 @@ def _document(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, Any]:
             f"{path}: {name} unpacks to {info.file_size} bytes, more than any model needs; it was not read."
         )
     with archive.open(info) as stream:
-        data = stream.read(_MOST_CONFIG + 1)
+        return _parse(_bounded(stream, name, path), name, path)
+
+
+def _bounded(stream: IO[bytes], name: str, path: str) -> bytes:
+    data = stream.read(_MOST_CONFIG + 1)
     if len(data) > _MOST_CONFIG:
-        raise CaseError(f"{path}: {name} is larger than it says; it was not read.")
-    return _parse(data, name, path)
+        raise CaseError(f"{path}: {name} takes over {_MOST_CONFIG} bytes, more than any model needs; it was not used.")
+    return data
 
 
 def _parse(data: bytes, name: str, path: str) -> dict[str, Any]:

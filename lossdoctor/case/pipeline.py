@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from lossdoctor.case.weights import require_member
 from lossdoctor.near import first_line
 from lossdoctor.types import ArrayRef, Batch, CaseError, Tree
 
-_ASSETS = "assets"
+_ASSETS = "assets/preprocessor"
 
 
 def preprocessor(model: Any) -> Any:
@@ -72,30 +74,47 @@ def _texts(node: Any) -> Any:
 
 
 def load_assets(model: Any, path: str) -> None:
-    """Give the parts of the model's preprocessor their files (vocabularies) out of a `.keras` file. Raises `CaseError`."""
-    if preprocessor(model) is None or not zipfile.is_zipfile(path):
+    """Give the parts of the model's preprocessor their files (vocabularies) out of a model file. Raises `CaseError`."""
+    if preprocessor(model) is None:
         return
-    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="lossdoctor-") as folder:
-        members = [
-            info
-            for info in archive.infolist()
-            if info.filename.startswith(f"{_ASSETS}/preprocessor/") and not info.is_dir()
-        ]
-        for info in members:
-            require_member(info, path)
-            archive.extract(info, folder)
-        for place in sorted({str(PurePosixPath(info.filename).parent) for info in members}):
+    with _unpacked(path) as folder:
+        for place in sorted({os.path.dirname(file) for file in _files(folder)}):
             part = model
-            for name in PurePosixPath(place).parts[1:]:
+            for name in Path(place).parts[1:]:
                 part = getattr(part, name, None)
             if not hasattr(part, "load_assets"):
                 continue
             try:
-                part.load_assets(os.fspath(Path(folder, place)))
+                part.load_assets(os.path.join(folder, place))
             except Exception as error:  # a damaged vocabulary
                 raise CaseError(
                     f"{path}: {place} cannot be read ({first_line(error)}); save the model again."
                 ) from error
+
+
+@contextlib.contextmanager
+def _unpacked(path: str) -> Iterator[str]:
+    """The folder of the model's files: its own, or one into which the preprocessor's are unpacked."""
+    if not zipfile.is_zipfile(path):
+        yield path
+        return
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="lossdoctor-") as folder:
+        for info in archive.infolist():
+            if info.filename.startswith(f"{_ASSETS}/") and not info.is_dir():
+                require_member(info, path)
+                archive.extract(info, folder)
+        yield folder
+
+
+def _files(folder: str) -> list[str]:
+    """The preprocessor's files by their paths in the folder. Raises `CaseError` for one that is a pipe, or a link elsewhere."""
+    found = []
+    for where, _, names in os.walk(os.path.join(folder, _ASSETS)):
+        for file in (os.path.join(where, name) for name in names):
+            if os.path.islink(file) or not os.path.isfile(file):
+                raise CaseError(f"{file} is not a regular file; save the model again.")
+            found.append(os.path.relpath(file, folder))
+    return found
 
 
 __all__ = ["Prepared", "load_assets", "preprocessed", "preprocessor"]

@@ -22,6 +22,9 @@ def require_sound(path: str) -> None:
     import h5py
 
     try:
+        if os.path.isdir(path):
+            _require_folder(path)
+            return
         if h5py.is_hdf5(path):  # a legacy file is all one
             _require_weights(path, path)
             return
@@ -35,6 +38,14 @@ def require_sound(path: str) -> None:
         raise
     except Exception as error:  # whatever a damaged archive, or HDF5 in it, provokes
         raise CaseError(f"{path}: its weights cannot be read ({error}); leave out --forward.") from error
+
+
+def _require_folder(path: str) -> None:
+    """The weights of a model saved with `zipped=False` are a file in its folder."""
+    file = os.path.join(path, _WEIGHTS)
+    if not os.path.isfile(file):
+        raise CaseError(f"{path} holds no file {_WEIGHTS}; leave out --forward.")
+    _require_weights(file, path)
 
 
 def require_member(info: zipfile.ZipInfo, path: str) -> None:

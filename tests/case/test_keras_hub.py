@@ -233,6 +233,18 @@ def test_a_process_without_keras_hub_loads_it_for_the_file(tmp_path: Path) -> No
     assert "Nothing wrong found." in done.stdout
 
 
+def test_a_task_saved_as_a_folder_reads_its_vocabulary(tmp_path: Path) -> None:
+    task().save(tmp_path / "task", zipped=False)
+    np.savez(tmp_path / "b.npz", x=TEXTS, y=LABELS)
+    report = lossdoctor.check(tmp_path / "task", tmp_path / "b.npz")
+    assert report.data.verdict == "clean" and report.data.pairs[0].output_shape == (ROWS, 3)
+    vocabulary = tmp_path / "task" / "assets" / "preprocessor" / "tokenizer" / "vocabulary.txt"
+    vocabulary.unlink()
+    vocabulary.symlink_to("/dev/zero")
+    with pytest.raises(CaseError, match=r"vocabulary\.txt is not a regular file; save the model again\."):
+        lossdoctor.check(tmp_path / "task", tmp_path / "b.npz")
+
+
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("vocabulary", "/etc/hostname"), ("merges", "/etc/hostname"), ("proto", "/etc/hostname")],

@@ -304,6 +304,23 @@ def test_check_takes_the_files_that_the_command_takes(tmp_path: Path) -> None:
     assert whole.outcomes["fit"].loss == pytest.approx(float(model.evaluate(X, Y, batch_size=N, verbose=0)), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sequential", "nested", "subclassed"])
+def test_a_model_saved_as_a_folder_is_that_of_its_file(name: str, tmp_path: Path) -> None:
+    build, x = MODELS[name]
+    model, batch = compiled(build()), str(tmp_path / "b.npz")
+    y = keras.tree.map_structure(lambda output: np.ones(output.shape, "float32"), model(x))
+    model.save(tmp_path / "m.keras")
+    model.save(tmp_path / "folder", zipped=False)
+    lossdoctor.save_batch(batch, x, y)
+    for forward in (False, True):
+        file, folder = (
+            examine(str(tmp_path / source), batch, forward=forward, repairs=False) for source in ("m.keras", "folder")
+        )
+        assert folder.pairs == file.pairs and folder.outcomes == file.outcomes
+    whole = model.evaluate(x, y, batch_size=N, verbose=0, return_dict=True)["loss"]
+    assert folder.outcomes["fit"].loss == pytest.approx(whole, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [

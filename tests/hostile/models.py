@@ -56,16 +56,10 @@ def _saved_model(path: Path) -> None:
     (path / "saved_model.pb").write_bytes(b"\x08\x01")
 
 
-def _not_zipped(path: Path) -> None:
-    path.mkdir()
-    (path / "config.json").write_text("{}")
-
-
 PLACES = {
     "model missing": _place(lambda p: None),
     "model a folder": _place(lambda p: p.mkdir()),
     "model a SavedModel folder": _place(_saved_model),
-    "model a folder of a model that is not zipped": _place(_not_zipped),
     "model a FIFO": _place(os.mkfifo),
     "model a socket": _place(_socket),
     "model a link to itself": _place(lambda p: p.symlink_to(p.name)),
@@ -80,6 +74,58 @@ PLACES = {
     "model with a NUL in its name": Case(lambda f: ["check", "m\0.keras", sound(f)[1]]),
     "model with a surrogate in its name": Case(lambda f: ["check", "m\udc80.keras", sound(f)[1]]),
 }
+
+
+def _unzipped(says: str, config: Any = TEXT, *more: str, name: str = "config.json") -> Case:
+    """`check` of a folder as `model.save(zipped=False)` writes it; `config` makes the file named, or is its text."""
+
+    def build(folder: Path) -> list[str]:
+        sound(folder)
+        model = folder / "model"
+        model.mkdir()
+        (model / "config.json").write_text(TEXT)
+        (model / name).unlink(missing_ok=True)
+        if callable(config):
+            config(model / name)
+        else:
+            (model / name).write_text(config)
+        return ["check", "model", "b.npz", *more]
+
+    return Case(build, says)
+
+
+UNZIPPED = {
+    "a folder of a model without one": _unzipped(
+        "holds a function, not a model", json.dumps(function("keras.ops", "add"))
+    ),
+    "a folder whose config.json is no JSON": _unzipped("config.json is not JSON", "{"),
+    "a folder whose config.json is too large": _unzipped("more than any model needs", lambda p: _sparse(p, 65 << 20)),
+    "a folder whose config.json is a FIFO": _unzipped("config.json is not a regular file", os.mkfifo),
+    "a folder whose config.json is a folder": _unzipped("config.json is not a regular file", lambda p: p.mkdir()),
+    "a folder whose config.json is a link to /dev/zero": _unzipped(
+        "config.json is not a regular file", lambda p: p.symlink_to("/dev/zero")
+    ),
+    "a folder whose config.json is a link to nothing": _unzipped(
+        "config.json is not a regular file", lambda p: p.symlink_to("gone")
+    ),
+    "a folder whose metadata.json is a FIFO": _unzipped(
+        "metadata.json is not a regular file", os.mkfifo, name="metadata.json"
+    ),
+    "a folder with a Lambda's bytecode": _unzipped("Lambda code, which is not run", lambda p: _bytecode_in(p)),
+    "a folder without weights": _unzipped("holds no file model.weights.h5", TEXT, "--forward"),
+    "a folder whose weights are a FIFO": _unzipped(
+        "holds no file model.weights.h5", os.mkfifo, "--forward", name="model.weights.h5"
+    ),
+}
+
+
+def _sparse(path: Path, size: int) -> None:
+    with open(path, "wb") as file:
+        file.truncate(size)
+
+
+def _bytecode_in(path: Path) -> None:
+    path.write_text(json.dumps(sequential(lambda_layer(), dense())))
 
 
 def _cut(share: float) -> Case:
@@ -487,6 +533,7 @@ READS = {
 
 CASES: dict[str, Case] = {
     **PLACES,
+    **UNZIPPED,
     **ARCHIVES,
     **JSONS,
     **STRANGE,
