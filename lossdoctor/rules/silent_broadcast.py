@@ -155,7 +155,10 @@ def _finding(
     elif prod(target) >= prod(output):
         return None
     else:
-        message = f"{shapes}: your loss uses each target value for several output values."
+        message = (
+            f"{both}: {call.label} returns what it returns for targets of shape {found.shape} that repeat these. "
+            "Right where one target value is meant for several output values."
+        )
         severity, impact = "info", "note"
     return RULE.finding(
         severity, impact, message, where=where, evidence=evidence, fixes=_fixes(exam, call, target, output)

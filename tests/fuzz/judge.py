@@ -74,10 +74,16 @@ def meant_of(case: Case) -> Any:
 
 
 def _by_other_numbers(case: Case, whole: bool) -> tuple[str, str]:
-    """The truth of the same case with other random numbers: one row may be right by luck of its numbers."""
-    other = read(re.sub(r"seed=(\d+)", lambda found: f"seed={int(found[1]) + 1000}", repr(case)))
-    truth, why = truth_of(meant_of(other), real.fit(other, real.make(other), whole))
-    return truth, f"with other numbers: {why}" if why else ""
+    """The truth of the same case with other random numbers: few rows may be right by luck of theirs.
+
+    (mae and huber, exchanged, add up to the same where all errors are above 1.)
+    """
+    for step in range(1000, 6000, 1000):
+        other = read(re.sub(r"seed=(\d+)", lambda found, step=step: f"seed={int(found[1]) + step}", repr(case)))
+        truth, why = truth_of(meant_of(other), real.fit(other, real.make(other), whole))
+        if truth != "right":
+            return truth, f"with other numbers: {why}"
+    return "right", ""
 
 
 def truth_of(meant: Any, ran: real.Ran) -> tuple[str, str]:
