@@ -37,12 +37,16 @@ def raised_in_dispatch(exam: Exam) -> bool:
 
 def is_about_losses(exam: Exam) -> bool:
     """True where what fit raises names the losses or their weights, or is a name that a dict of weights lacks: y is not to blame."""
+    said = error(exam)
+    return bool(unweighed(exam)) or "in loss dict" in said or "`loss_weights`" in said
+
+
+def unweighed(exam: Exam) -> list[str]:
+    """The names of outputs that a dict of `loss_weights` lacks, where fit raises that one of them is no key."""
     weights, said = exam.case.compile.loss_weights, error(exam)
-    missing = [
-        str(name) for name in exam.case.model.output_names or () if isinstance(weights, dict) and name not in weights
-    ]
-    lacks = any(said == f"KeyError: {name}" for name in missing)
-    return lacks or "in loss dict" in said or "`loss_weights`" in said
+    names = exam.case.model.output_names or ()
+    missing = [str(name) for name in names if isinstance(weights, dict) and name not in weights]
+    return missing if any(said == f"KeyError: {name}" for name in missing) else []
 
 
 def raised_on_strings(exam: Exam) -> bool:

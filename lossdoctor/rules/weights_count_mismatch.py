@@ -67,17 +67,14 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 def _missing(exam: Exam, weights: Tree, loss: Tree) -> list[str]:
     """The names of losses or outputs for which Keras looks for a weight in a dict of them, and finds none."""
-    names = [str(name) for name in exam.case.model.output_names or ()]
-    outputs = exam.case.model.outputs
+    names, outputs = exam.case.model.output_names or (), exam.case.model.outputs
     if not isinstance(weights, dict) or not isinstance(loss, dict):
         return []
     if isinstance(outputs, dict):
         if "loss_weights" not in shared.error(exam) or any(key not in loss for key in weights):
             return []
         return [str(key) for key in loss if key not in weights]
-    missing = [name for name in names if name not in weights]
-    known = all(key in names for key in weights)
-    return missing if missing and known and shared.error(exam) == f"KeyError: {missing[0]}" else []
+    return shared.unweighed(exam) if all(key in names for key in weights) else []
 
 
 def _without(exam: Exam, weights: dict[str, Tree], missing: list[str]) -> Finding:
