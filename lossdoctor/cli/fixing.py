@@ -332,7 +332,7 @@ def _ask_targets(sitting: Session, batch: str) -> Targets:
     stem = Path(case.model.source.partition(":")[0]).stem
     kinds = {type(edit).__name__ for edit in sitting.edits}
     choices = [questionary.Choice("a patch file: Python to import or paste", value="patch", checked=True)]
-    if kinds == {"CompileEdit"} or (kinds == {"CompileEdit", "BatchEdit"} and case.model.source.endswith(".keras")):
+    if kinds - {"BatchEdit"} == {"CompileEdit"} and case.model.source.endswith(".keras"):
         choices.append(questionary.Choice("the model file with the new compile arguments", value="model"))
     if "BatchEdit" in kinds:
         choices.append(questionary.Choice("the batch", value="batch"))

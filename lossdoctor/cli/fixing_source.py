@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from lossdoctor.case.references import is_reference
 from lossdoctor.report.text import say
 from lossdoctor.types import BatchEdit, CaseError, Edit
 
@@ -100,7 +101,7 @@ def _stale(sitting: Session, batch: str, new_batch: Path | None, new_model: Path
             )
         else:
             lines.append(f"{batch} gives the old data: let it give what fit is given now.")
-    if _any(sitting.edits, batch=False) and new_model is None and model.endswith((".keras", ".h5")):
+    if _any(sitting.edits, batch=False) and new_model is None and not is_reference(model):
         lines.append(f"{model} holds the old model: save it anew from the script.")
     return lines
 

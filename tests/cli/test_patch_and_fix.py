@@ -124,6 +124,24 @@ def test_refuse_undo_and_quit_write_nothing(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
+def test_a_model_named_in_python_is_not_offered_as_a_file(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import keras\nfrom keras import layers, losses\n\n"
+        "model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])\n"
+        "model.compile(loss=losses.MeanSquaredError(reduction=None))\n"
+    )
+    lossdoctor.save_batch(tmp_path / "b.npz", np.ones((8, 4), "float32"), np.ones((8, 1), "float32"))
+    screen = Screen("fix", "train.py:model", "b.npz", cwd=tmp_path)
+    screen.wait("LD401", "What shall be done?")
+    screen.send(ENTER)
+    screen.wait("Take it?")
+    screen.send("y")
+    shown = screen.wait("What shall be written?", "your training script")
+    assert "a patch file" in shown and "the model file" not in shown
+    screen.send("\x03")
+    assert screen.end() == 1
+
+
 def test_without_a_terminal_it_names_patch(capfd: Any) -> None:
     code, out, err = call(capfd, "fix", DICT, POSITIONAL)
     assert (code, out) == (2, "") and "lossdoctor patch" in err and "Traceback" not in err
