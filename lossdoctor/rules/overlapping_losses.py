@@ -73,16 +73,21 @@ def _path(root: str, keys: tuple[str, ...]) -> str:
     return root + "".join(f"[{key!r}]" for key in keys)
 
 
-def _unwrapped(tree: Tree, keys: tuple[str, ...]) -> Tree:
-    """The only child in place of the list at `keys`."""
-    return {**tree, keys[0]: _unwrapped(tree[keys[0]], keys[1:])} if keys else tree[0]
+def _unwrapped(tree: Tree, keys: tuple[str, ...], outputs: Tree) -> Tree:
+    """What fits the outputs, else the only child, in place of the list at `keys`."""
+    if keys:
+        return {**tree, keys[0]: _unwrapped(tree[keys[0]], keys[1:], outputs[keys[0]])}
+    fits = shared.unwrapped(tree, outputs)
+    return tree[0] if fits is None else fits
 
 
 def _shifted(exam: Exam, output: str, calls: list[LossCall], left: list[str], keys: tuple[str, ...] | None) -> Finding:
     """Losses by place, of which one output has two and another none. `keys`: to the list that is one too many."""
     fix = (
         repairs.compile_argument(
-            "take the outer container away", "loss", _unwrapped(repairs.present(exam, "loss"), keys)
+            "take the outer container away",
+            "loss",
+            _unwrapped(repairs.present(exam, "loss"), keys, exam.case.model.outputs),
         )
         if keys is not None
         else repairs.by_hand(

@@ -266,12 +266,22 @@ def aligned_lists(
     A container of one around all is what it holds, unless the first output is a group that it could be for.
     """
     lists = isinstance(outputs, list | tuple) and isinstance(loss, list | tuple)
-    if lists and len(loss) == 1 < len(outputs) and not trees.is_leaf(loss[0]) and trees.is_leaf(outputs[0]):
+    around = lists and len(loss) == 1 < len(outputs) and not trees.is_leaf(loss[0])
+    if around and (trees.is_leaf(outputs[0]) or unwrapped(loss, outputs) is not None):
         yield from aligned_lists(outputs, loss[0], f"{at}[0]", output)
         return
     yield at, output, loss, outputs
     for i, (node, part) in enumerate(zip(outputs, loss, strict=False) if lists else ()):
         yield from aligned_lists(node, part, f"{at}[{i}]", f"{output}[{i}]")
+
+
+def unwrapped(loss: Tree, outputs: Tree) -> Tree:
+    """What has the outputs' containers, inside containers of one; None where `loss` is no such thing."""
+    while isinstance(loss, list | tuple) and len(loss) == 1:
+        loss = loss[0]
+        if trees.paths("", loss) == trees.paths("", outputs):
+            return loss
+    return None
 
 
 def is_short(loss: Tree, outputs: Tree) -> bool:

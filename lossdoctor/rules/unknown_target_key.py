@@ -32,7 +32,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     for path, known, given in key_nodes(exam):
         for key in given:
             if key not in known and not _deeper(exam, str(key)):
-                yield from _judge(exam, path, str(key), known, [k for k in known if k not in given])
+                yield from _judge(exam, path, str(key), known, given)
 
 
 def _deeper(exam: Exam, key: str) -> bool:
@@ -57,15 +57,22 @@ def key_nodes(exam: Exam) -> Iterator[tuple[str, tuple[str, ...], dict[str, obje
             yield path, exam.case.model.output_names, given
 
 
-def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], free: list[str]) -> Iterator[Finding]:
+def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], given: dict[str, object]) -> Iterator[Finding]:
     here = f"{path}[{key!r}]"
+    left_over = [name for name in known if name not in given]
+    free = [name for name in left_over if _is_group(exam, path, name) != trees.is_leaf(given[key])]
     # A key that no output lacks is an extra one, not a slip of the pen.
-    meant = (near.nearest(key, free) or free[:1] * (len(free) == 1))[:1] if free else []
+    meant = (near.nearest(key, free) or free * (len(left_over) == 1))[:1] if free else []
     hint = f"; did you mean {meant[0]!r}?" if meant else ""
+    placed = _by_place(exam, path)
     fixes = (
-        (_rekeyed(exam, path, key, meant[0], f"rename {key!r} to {meant[0]!r}"),)
+        (placed,)
+        if placed is not None
+        else (_rekeyed(exam, path, key, meant[0], f"rename {key!r} to {meant[0]!r}"),)
         if meant
         else (_rekeyed(exam, path, key, None, f"drop {here}"),)
+        if not left_over
+        else (repairs.by_hand("give y the outputs' names and containers", "batch", f"whose {here} is, is not written"),)
         if not free
         else (*(_rekeyed(exam, path, key, name, f"if {key!r} is {name!r}: rename it", "review") for name in free[:4]),)
     )
@@ -80,7 +87,14 @@ def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], free: list[s
             )
             yield RULE.finding("error", "raises", message, where=(here,), evidence=evidence, fixes=fixes)
         return
-    met = [output for _, output, target in shared.pairs(exam) if target == here]
+    pairs = [
+        (output, target)
+        for _, output, target in shared.pairs(exam)
+        if target is not None and (target == here or target.startswith(f"{here}["))
+    ]
+    met = [output for output, _ in pairs]
+    if met in _groups(exam):
+        return  # a group in a list has no name
     left = shared.untrained(exam)
     if left and not met:
         message = (
@@ -96,9 +110,35 @@ def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], free: list[s
         yield RULE.finding("warning", "risk", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
     else:
         message = (
-            f"{here} names no output of the model; Keras trains {met[0]} on it, by sorted position, without a word."
+            f"{here} names no output of the model; Keras trains {met[0]} on {'it' if pairs[0][1] == here else pairs[0][1]}, "
+            "by sorted position, without a word."
         )
         yield RULE.finding("error", "silent", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
+
+
+def _is_group(exam: Exam, path: str, name: str) -> bool:
+    """Whether several outputs stand under a name; those in a list are called by their own."""
+    outputs = next(node for at, node, _ in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if at == path)
+    return isinstance(outputs, dict) and not trees.is_leaf(outputs[name])
+
+
+def _groups(exam: Exam) -> list[list[str]]:
+    """The outputs of each group in a list of outputs."""
+    outputs = exam.case.model.outputs
+    parts = trees.children(outputs) if isinstance(outputs, list | tuple) else ()
+    return [trees.paths(f"y_pred{step}", part) for step, part in parts if not trees.is_leaf(part)]
+
+
+def _by_place(exam: Exam, path: str) -> Fix | None:
+    """The targets in a list like the outputs', where only one target has the containers of each group, and one is left for the only leaf."""
+    outputs, given = exam.case.model.outputs, exam.case.batch.y
+    if path != "y" or not _groups(exam) or not isinstance(given, dict) or len(given) != len(outputs):
+        return None
+    fitting = [[key for key in given if trees.paths("", given[key]) == trees.paths("", part)] for part in outputs]
+    if any(len(keys) != 1 for keys in fitting):
+        return None
+    items = [f"y[{key!r}]" for [key] in fitting]
+    return repairs.statement("give the targets by place, as the outputs are", f"y = [{', '.join(items)}]", "review")
 
 
 def _rekeyed(exam: Exam, path: str, key: str, new: str | None, title: str, grade: Grade | None = None) -> Fix:

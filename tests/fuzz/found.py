@@ -295,6 +295,12 @@ FOUND: dict[str, Case] = {
     "two misspelt keys for an output and a group": Case(
         3, [Output("m", (1,)), [Z, A]], [MSE, [MAE, MAE]], {"o0": ONE, "o1": [ONE, TWO]}
     ),
+    # LD201 looked for the key itself among the pairs, not for what stands below it.
+    "a misspelt group that comes before a name": Case(
+        3, [Output("m", (1,)), [Z, A]], [MSE, [MAE, MAE]], {"z": ONE, "o1": [ONE, TWO]}
+    ),
+    # LD503 took the container too many for a list that is too short, and filled it with None.
+    "losses in two containers too many": Case(3, [[Z, A], Output("m", (1,))], [[[[MSE, MAE], MSE]]], [[ONE, TWO], ONE]),
     # LD302 looked from one sample to another, of which one row has none.
     "one row, whose steps meet each other under a user's loss": Case(
         1, Output("z", (2, 1)), Loss("cubed", "object"), Target("numbers", (1, 2), 12)
