@@ -11,7 +11,8 @@ One entry an output, `None` for an output that has no loss; or a dict by output 
 ## Measured
 Keras 3.15.1, TensorFlow: two outputs, `loss=["mse", "mae", "mse"]` raises "The path: (2,)"; `loss=["mse"]` trains the first output only.
 For one output with several losses see LD506. `{"found": "mse"}` for two outputs below "found" calls it once: of a list of two outputs of one shape Keras makes
-one tensor, and the loss is the mean over both; for a dict, or two shapes, `fit` raises.
+one tensor, and the loss is the mean over both; for a dict, or two shapes, `fit` raises. Outputs `{"found": [a, b, c]}` with
+`{"found": ["mse", "mae"]}`: on JAX c is never trained; TensorFlow calls mse and mae once each with all three.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from lossdoctor.types import At, Finding, Tree
 def check(exam: Exam) -> Iterator[Finding]:
     """Losses at the place of several outputs, and flat lists of losses whose length is not that of the outputs."""
     loss, outputs = exam.case.compile.loss, exam.case.model.outputs
+    flat = isinstance(loss, list | tuple) and all(trees.is_leaf(v) for v in loss)
+    short = () if flat or trees.is_leaf(loss) else tuple(_nested(exam))
+    yield from short
     for call in exam.fit.calls:
         ran = not shared.raises(exam) and bool(call.weight)
-        if call.subtree and call.builtin and (ran or shared.failed_in(exam, call)):
+        told = any(call.loss_path.startswith(finding.where[0]) for finding in short)
+        if call.subtree and call.builtin and (ran or shared.failed_in(exam, call)) and not told:
             yield _for_several(exam, call)
-    if not isinstance(loss, list | tuple):
-        return
-    if not all(trees.is_leaf(v) for v in loss):
-        yield from _nested(exam)
+    if not flat:
         return
     given, expected = len(loss), shared.count(outputs)
     if given == expected:
@@ -79,11 +81,12 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 
 def _nested(exam: Exam) -> Iterator[Finding]:
-    """Lists in lists of losses, the first of which that is too short."""
+    """Lists of losses in other containers, the first of which that is too short."""
     loss, outputs = exam.case.compile.loss, exam.case.model.outputs
     places = list(shared.aligned_lists(outputs, loss))
     short = next((place for place in places if shared.is_short(*place[2:])), None)
-    if short is None or (shared.raises(exam) and not shared.raised_in_dispatch(exam)):
+    raises = shared.raises(exam)
+    if short is None or (raises and (isinstance(loss, dict) or not shared.raised_in_dispatch(exam))):
         return
     path, group, given, expected = short[0], short[1], len(short[2]), len(short[3])
     met = {output for _, output, _ in shared.pairs(exam)}
@@ -93,9 +96,11 @@ def _nested(exam: Exam) -> Iterator[Finding]:
         for output in shared.output_paths(exam)
         if output not in met and output.startswith(group) and not (declined and output.startswith(declined))
     ]
-    if not left:
+    whole = [call for call in exam.fit.calls if call.subtree and call.builtin and call.loss_path.startswith(f"{path}[")]
+    if not left and not (len(whole) == given > 1):
         return
     counts = f"{path} has {given} entr{'y' if given == 1 else 'ies'} for the {expected} outputs of {group}"
+    missing = shared.listed(left or [f"{group}{step}" for step, _ in list(trees.children(short[3]))[given:]])
     fixes = (
         repairs.compile_argument(
             "declare that the others have no loss",
@@ -106,11 +111,11 @@ def _nested(exam: Exam) -> Iterator[Finding]:
         repairs.by_hand(
             "give one loss an output, None for an output without",
             "compile",
-            f"what should train {shared.listed(left)} is not written",
+            f"what should train {missing} is not written",
         ),
     )
     evidence: dict[str, object] = {"losses": given, "outputs": expected}
-    if shared.raises(exam):
+    if raises:
         told = f"{counts}, and fit raises."
         yield RULE.finding(
             "error",
@@ -120,13 +125,19 @@ def _nested(exam: Exam) -> Iterator[Finding]:
             evidence={**evidence, "error": shared.error(exam)},
             fixes=fixes,
         )
-    else:
-        told = f"{counts}: {shared.listed(left)} {'is' if len(left) == 1 else 'are'} never trained, without a word."
+    elif left:
+        told = f"{counts}: {missing} {'is' if len(left) == 1 else 'are'} never trained, without a word."
         yield RULE.finding("error", "silent", told, where=(path, *left), evidence=evidence, fixes=fixes)
+    else:
+        evidence["values of those calls"] = [call.value for call in whole]
+        told = f"{counts}: Keras calls each of them once with all {expected}, and makes one tensor of those."
+        yield RULE.finding("error", "silent", told, where=(path,), evidence=evidence, fixes=fixes)
 
 
 def _filled(outputs: Tree, loss: Tree) -> Tree:
     """The losses with None in the places that their lists lack."""
+    if isinstance(outputs, dict) and isinstance(loss, dict):
+        return type(loss)((key, _filled(outputs.get(key), part)) for key, part in loss.items())
     if not isinstance(outputs, list | tuple) or not isinstance(loss, list | tuple):
         return loss
     parts = [_filled(node, part) for node, part in zip(outputs, loss, strict=False)]
@@ -214,6 +225,17 @@ model.compile(loss=[["mse", "mae"]])
 x, y = np.ones((8, 4)), [[np.ones((8, 1)), np.zeros((8, 1))], np.ones((8, 1))]
 """,
             "error",
+        ),
+        Example(
+            "one too few in a list below a key",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, {"found": [layers.Dense(1)(i), layers.Dense(1)(i), layers.Dense(1)(i)]})
+model.compile(loss={"found": ["mse", "mae"]})
+x, y = np.ones((8, 4)), {"found": [np.ones((8, 1)), np.zeros((8, 1)), np.ones((8, 1))]}
+""",
+            "error",
+            since="3.7",
         ),
         Example("one too few", _MODEL + 'model.compile(loss=["mse"])\n', "error"),
     ),

@@ -33,16 +33,18 @@ def check(exam: Exam) -> Iterator[Finding]:
     if shared.raised_in_dispatch(exam):
         yield from _raises(exam)
         return
-    if shared.raises(exam) or not exam.fit.calls or trees.is_leaf(loss) or _short_list(exam):
+    if shared.raises(exam) or not exam.fit.calls or trees.is_leaf(loss) or _wrong_count(exam):
         return
     met = {output for _, output, _ in shared.pairs(exam)}
     declined = {path for path, value in _given(exam, loss).items() if value is None}
-    declined |= {path for _, path, part, _ in shared.aligned_lists(exam.case.model.outputs, loss) if part is None}
+    places = list(shared.aligned_lists(exam.case.model.outputs, loss))
+    declined |= {path for _, path, part, _ in places if part is None}
+    short = tuple(path for _, path, *nodes in places if shared.is_short(*nodes))  # LD503's
     targets = _given(exam, exam.case.batch.y)
     gradients = {g.output: g for g in exam.fit.gradients}
     for path in shared.output_paths(exam):
         gradient = gradients.get(path)
-        if path in met or gradient is None or gradient.norm:
+        if path in met or gradient is None or gradient.norm or path.startswith(short):
             continue
         wanted = path in targets and targets[path] is not None and path not in declined
         key = shared.last_key(path)
@@ -114,13 +116,11 @@ def _declared(exam: Exam, path: str, key: str | None) -> tuple[Fix, ...]:
     return (repairs.compile_argument("declare that it has none", "loss", tree),)
 
 
-def _short_list(exam: Exam) -> bool:
-    """A list of losses with too few entries: LD503's."""
-    loss, outputs = exam.case.compile.loss, exam.case.model.outputs
+def _wrong_count(exam: Exam) -> bool:
+    """A flat list of losses with too few or too many entries: LD503's."""
+    loss = exam.case.compile.loss
     plain = isinstance(loss, list | tuple) and all(trees.is_leaf(part) for part in loss)
-    if plain:
-        return len(loss) != shared.count(outputs)
-    return any(shared.is_short(*nodes) for _, _, *nodes in shared.aligned_lists(outputs, loss))
+    return plain and len(loss) != shared.count(exam.case.model.outputs)
 
 
 def _given(exam: Exam, given: Any) -> dict[str, Any]:

@@ -261,10 +261,14 @@ def number(value: float | None) -> str:
 def aligned_lists(
     outputs: Tree, loss: Tree, at: str = "loss", output: str = "y_pred"
 ) -> Iterator[tuple[str, str, Tree, Tree]]:
-    """(path of the losses, path of the outputs, losses, outputs) of every place in lists of losses and the lists of outputs that they go through.
+    """(path of the losses, path of the outputs, losses, outputs) of every place in containers of losses and those of the outputs that they go through.
 
     A container of one around all is what it holds, unless the first output is a group that it could be for.
     """
+    if isinstance(outputs, dict) and isinstance(loss, dict):
+        for key in (key for key in loss if key in outputs):
+            yield from aligned_lists(outputs[key], loss[key], f"{at}[{key!r}]", f"{output}[{key!r}]")
+        return
     lists = isinstance(outputs, list | tuple) and isinstance(loss, list | tuple)
     around = lists and len(loss) == 1 < len(outputs) and not trees.is_leaf(loss[0])
     if around and (trees.is_leaf(outputs[0]) or unwrapped(loss, outputs) is not None):

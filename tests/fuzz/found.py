@@ -301,6 +301,13 @@ FOUND: dict[str, Case] = {
     ),
     # LD503 took the container too many for a list that is too short, and filled it with None.
     "losses in two containers too many": Case(3, [[Z, A], Output("m", (1,))], [[[[MSE, MAE], MSE]]], [[ONE, TWO], ONE]),
+    # LD503 looked at lists in lists only; TensorFlow calls each of these losses with all three.
+    "losses in a list below a key that is too short": Case(
+        3, {"g": [Output("m", (1,)), Z, A]}, {"g": [MSE, MAE]}, {"g": [ONE, TWO, ONE]}
+    ),
+    "a loss of all in a list of its own below a key": Case(
+        3, {"g": [Z, A]}, {"g": [Loss("whole", "object", "sum")]}, {"g": [ONE, TWO]}
+    ),
     # LD302 looked from one sample to another, of which one row has none.
     "one row, whose steps meet each other under a user's loss": Case(
         1, Output("z", (2, 1)), Loss("cubed", "object"), Target("numbers", (1, 2), 12)
