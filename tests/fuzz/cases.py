@@ -25,7 +25,7 @@ from tests.fuzz.spec import (
     packed,
 )
 
-NAMES = ("z", "a", "m", "box", "cls")
+NAMES = ("z", "a", "m", "box", "cls", "top")
 _REGRESSION = ("mse", "mse", "mae", "huber", "log_cosh", "cubed")
 _INPUTS = ("u", "k", "w")
 _SLIPS = ("short", "long", "renamed", "missing", "wrapped", "nested", "bare")
@@ -132,6 +132,8 @@ def draw_outputs(draw: Any, n: int) -> Tree:
     if kind != "nested":
         return group(kind, some(draw, 2, 2, 2, 3, 1))
     inner = group(some(draw, "list", "tuple", "dict", "dict"), 2)
+    if odds(draw, 15):
+        inner = group(some(draw, "list", "tuple", "dict", "dict"), some(draw, 2, 2, 1), inner)
     return group(some(draw, "list", "tuple", "dict", "dict"), some(draw, 2, 2, 1), inner)
 
 
@@ -295,7 +297,12 @@ def _formed(draw: Any, form: str, outputs: Tree, flat: list[Any], same: Tree) ->
 
 
 def _slipped(draw: Any, form: str, same: Tree) -> Tree:
-    """The same containers with one place too few, too many, misnamed, or nested."""
+    """The same containers with one place too few, too many, misnamed, or nested, at the top or in a group."""
+    groups = [i for i, (_, node) in enumerate(children(same)) if not is_leaf(node)]
+    if groups and odds(draw, 40):
+        inner = draw(st.sampled_from(groups))
+        nodes = [_slipped(draw, form, node) if i == inner else node for i, (_, node) in enumerate(children(same))]
+        return dict(zip(same, nodes, strict=True)) if isinstance(same, dict) else type(same)(nodes)
     if isinstance(same, dict):
         items = list(same.items())
         at = draw(st.integers(0, len(items) - 1))
