@@ -21,7 +21,7 @@ from lossdoctor import trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import Finding, Tree
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -32,15 +32,18 @@ def check(exam: Exam) -> Iterator[Finding]:
     single = trees.is_leaf(y) and not trees.is_leaf(weights)
     if not single and (exam.fit.stage not in shared.DISPATCH or "sample_weight" not in shared.error(exam)):
         return
-    given, wanted = _shown(weights), _shown(y)
-    if given == wanted:
+    nodes = [(path, _shown(part), _shown(node)) for path, node, part in shared.nodes("sample_weight", y, weights)]
+    different = next((node for node in nodes if node[1] != node[2]), None)
+    if different is None:
         return
+    path, given, wanted = different
+    there = f"y{path.removeprefix('sample_weight')}"
     yield RULE.finding(
         "error",
         "raises",
-        f"sample_weight is {given}, but y is {wanted}: the two must be nested alike, or sample_weight one array, and fit raises.",
-        where=("sample_weight",),
-        evidence={"sample_weight": given, "y": wanted, "error": shared.error(exam)},
+        f"{path} is {given}, but {there} is {wanted}: the two must be nested alike, or sample_weight one array, and fit raises.",
+        where=(path,),
+        evidence={path: given, there: wanted, "error": shared.error(exam)},
         fixes=(repairs.statement("give the weights in the containers of y", _code(y, weights), "review"),),
     )
 
@@ -53,17 +56,24 @@ def _shown(tree: object) -> str:
     return f"a {trees.container(tree)} of {len(list(trees.children(tree)))}"
 
 
-def _code(y: object, weights: object) -> str:
-    """The weights in y's containers: by key where every one has a key of its own, else in the order written."""
-    flat = [path for path, _ in trees.declared_leaves("sample_weight", weights)]
-    if trees.is_leaf(y):
-        return f"sample_weight = {flat[0]}"
-    by_key = {shared.last_key(path): path for path in flat}
-    named = len(by_key) == len(flat) and None not in by_key
+def _code(y: Tree, weights: Tree) -> str:
+    met = _met("y", y, "sample_weight", weights)
+    return f"sample_weight = {shared.tree_code(y, lambda target: met.get(target, 'None'), 'y')}"
+
+
+def _met(target: str, y: Tree, path: str, weights: Tree) -> dict[str, str]:
+    """{path of a target: path of its weights}: in groups by place, there by key where every one has a key of its own, else in order."""
+    held, parts = dict(trees.children(weights)), dict(trees.children(y))
+    if type(y) is type(weights) and any(step in parts and not trees.is_leaf(parts[step]) for step in held):
+        groups = [_met(target + s, parts[s], path + s, held[s]) for s in parts if s in held]
+        return {at: weight for group in groups for at, weight in group.items()}
+    flat = [at for at, _ in trees.declared_leaves(path, weights)]
+    targets = [at for at, _ in trees.declared_leaves(target, y)]
+    by_key = {shared.last_key(at): at for at in flat}
+    if len(by_key) < len(flat) or None in by_key:
+        return dict(zip(targets, flat, strict=False))
     order = iter(flat)
-    return "sample_weight = " + shared.tree_code(
-        y, lambda path: (by_key.get(shared.last_key(path)) if named else None) or next(order, "None")
-    )
+    return {at: by_key.get(shared.last_key(at)) or next(order, "None") for at in targets}
 
 
 _MODEL = """\
@@ -92,6 +102,18 @@ x, y = np.ones((8, 4)), (np.ones((8, 1)), (np.zeros((8, 1)), np.zeros((8, 1))))
 sample_weight = [np.full(8, 0.5), [np.ones(8), np.full(8, 2.0)]]
 """,
             "error",
+        ),
+        Example(
+            "one array for two outputs of a group",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, {"box": [layers.Dense(1)(i), layers.Dense(1)(i)], "top": layers.Dense(1)(i)})
+model.compile(loss={"box": ["mse", "mse"], "top": "mse"})
+x, y = np.ones((8, 4)), {"box": [np.ones((8, 1)), np.zeros((8, 1))], "top": np.ones((8, 1))}
+sample_weight = {"box": [np.ones(8)], "top": np.ones(8)}
+""",
+            "error",
+            since="3.7",
         ),
         Example("a key is missing", _MODEL + 'sample_weight = {"box": np.ones(8)}\n', "error"),
     ),

@@ -12,6 +12,8 @@ Give one target for each output; for an output that nothing should train, compil
 ## Measured
 Keras 3.15.1, TensorFlow: two targets for three outputs raise in `fit` and `train_on_batch`. With
 `loss=["mse", None]` one target is enough, or two. Keras 3.4.1, 3.5.0 and 3.6.0, JAX: silent, what has no partner is left out.
+Keras 3.15.1, both: outputs `{"box": [a, b], "top": c}` with `loss={"box": ["mse", "mse"], "top": None}` and targets `{"box": [t], "top": u}` trains b on u: what has
+no loss is taken out of the outputs, and the number of the rest fits.
 """
 
 from __future__ import annotations
@@ -26,8 +28,12 @@ from lossdoctor.types import BatchEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
-    """Positional targets whose number does not fit, where fit raises in dispatch or leaves some out."""
+    """Targets whose number does not fit: fit raises in dispatch, leaves some out, or gives a group those of another."""
     outputs, y = exam.case.model.outputs, exam.case.batch.y
+    group = next(_groups(exam), None)
+    if group is not None:
+        yield from _in_group(exam, *group)
+        return
     if trees.is_leaf(y) or isinstance(y, dict):
         return
     expected, given = shared.count(outputs), shared.count(y)
@@ -52,6 +58,49 @@ def check(exam: Exam) -> Iterator[Finding]:
             repairs.by_hand("or give one target for each output", "batch", "their values are not in the batch"),
         ),
     )
+
+
+def _groups(exam: Exam) -> Iterator[tuple[str, str, int, int]]:
+    """(path of the targets, the node around them, targets, outputs) of every list of targets in a group that has another number of outputs."""
+    for path, outputs, given in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y):
+        places, held = dict(trees.children(outputs)), dict(trees.children(given))
+        if not (isinstance(outputs, dict) and isinstance(given, dict)) and list(places) != list(held):
+            continue
+        for step, part in ((step, part) for step, part in held.items() if step in places):
+            expected, number = shared.count(places[step]), shared.count(part)
+            if isinstance(part, list | tuple) and not trees.is_leaf(places[step]) and number != expected:
+                yield f"{path}{step}", path, number, expected
+
+
+def _in_group(exam: Exam, where: str, around: str, number: int, expected: int) -> Iterator[Finding]:
+    """A group's targets are too few or too many: fit raises, or pairs what follows with other outputs than theirs."""
+    counts = f"{where} holds {number} target{'s' * (number != 1)} for {expected} output{'s' * (expected != 1)}"
+    evidence: dict[str, object] = {"targets": number, "outputs": expected}
+    fix = repairs.by_hand(f"give {where} one target for each output", "batch", "which is whose is not written")
+    if shared.raises(exam):
+        if shared.raised_in_dispatch(exam) and exam.fit.stage == "dispatch":
+            evidence["error"] = shared.error(exam)
+            yield RULE.finding(
+                "error", "raises", f"{counts}, and fit raises.", where=(where,), evidence=evidence, fixes=(fix,)
+            )
+        return
+    root = f"y_pred{around[1:]}"
+    steps = [step for step, _ in trees.children(dict(_nodes(exam))[around])]
+    for _, output, target in shared.pairs(exam):
+        group = next((step for step in steps if _below(output, root + step)), None)
+        if group is None or target is None or not _below(target, around) or _below(target, around + group):
+            continue
+        told = f"{counts}, and Keras, which pairs all of them in one order, trains {output} on {target}."
+        yield RULE.finding("error", "silent", told, where=(where, output, target), evidence=evidence, fixes=(fix,))
+        return
+
+
+def _nodes(exam: Exam) -> Iterator[tuple[str, object]]:
+    return ((path, outputs) for path, outputs, _ in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y))
+
+
+def _below(path: str, node: str) -> bool:
+    return path == node or path.startswith(f"{node}[")
 
 
 def _left_out(exam: Exam, expected: int, given: int) -> Iterator[Finding]:
@@ -108,7 +157,21 @@ RULE = Rule(
     summary="More or fewer targets than outputs.",
     page=__doc__,
     check=check,
-    bad=(Example("two targets for three outputs", _MODEL + 'model.compile(loss="mse")\ny = [t, 2 * t]\n', "error"),),
+    bad=(
+        Example("two targets for three outputs", _MODEL + 'model.compile(loss="mse")\ny = [t, 2 * t]\n', "error"),
+        Example(
+            "one target for two outputs of a group, beside an output without a loss",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, {"box": [layers.Dense(1)(i), layers.Dense(1)(i)], "top": layers.Dense(1)(i)})
+model.compile(loss={"box": ["mse", "mse"], "top": None})
+x = np.ones((8, 4))
+y = {"box": [np.ones((8, 1))], "top": np.zeros((8, 1))}
+""",
+            "error",
+            since="3.7",
+        ),
+    ),
     good=(
         Example(
             "an output left out on purpose",

@@ -308,6 +308,21 @@ FOUND: dict[str, Case] = {
     "a loss of all in a list of its own below a key": Case(
         3, {"g": [Z, A]}, {"g": [Loss("whole", "object", "sum")]}, {"g": [ONE, TWO]}
     ),
+    # LD103 looked at the top only: what has no loss is taken out of the outputs, and the number of the rest fits.
+    "one target for two outputs of a group, beside an output without a loss": Case(
+        3, {"g": [Z, A], "m": Output("m", (1,))}, {"g": [MSE, MSE], "m": None}, {"g": [ONE], "m": TWO}
+    ),
+    "too many targets for a group": Case(
+        3, {"g": [Z, A], "m": Output("m", (1,))}, {"g": [MSE, MSE], "m": MSE}, {"g": [ONE, TWO, ONE], "m": TWO}
+    ),
+    # LD531 compared the top only, and its repair gave a group the weights of another output.
+    "one array of weights for a group": Case(
+        3,
+        {"g": [Z, A], "m": Output("m", (1,))},
+        {"g": [MSE, MSE], "m": MSE},
+        {"g": [ONE, TWO], "m": TWO},
+        sample_weight={"g": [Weights((3,), 1)], "m": Weights((3,), 2)},
+    ),
     # LD302 looked from one sample to another, of which one row has none.
     "one row, whose steps meet each other under a user's loss": Case(
         1, Output("z", (2, 1)), Loss("cubed", "object"), Target("numbers", (1, 2), 12)

@@ -197,6 +197,9 @@ def assigned(outputs: Tree, given: Tree, what: str, wanted: set[str] | None = No
         return [leaf for part in found for leaf in part]
     if len(given) == len(flat) and all(is_leaf(part) for part in given):
         return list(given)
+    due = [leaf for leaf in flat if wanted is not None and leaf.name in wanted]
+    if len(given) == len(due) and all(is_leaf(part) for part in given):  # one for each output that has a loss
+        return [given[due.index(leaf)] if leaf in due else MISSING for leaf in flat]
     if len(given) == 1:
         first = next(node for _, node in children(outputs))
         if what == "loss" and not is_leaf(given[0]) and not is_leaf(first) and len(given[0]) == len(first):
