@@ -29,6 +29,8 @@ from lossdoctor.types import At, Finding, Tree
 def check(exam: Exam) -> Iterator[Finding]:
     """Losses at the place of several outputs, and flat lists of losses whose length is not that of the outputs."""
     loss, outputs = exam.case.compile.loss, exam.case.model.outputs
+    if shared.losses_by_group(exam) is not None:
+        return  # LD204's
     flat = isinstance(loss, list | tuple) and all(trees.is_leaf(v) for v in loss)
     short = () if flat or trees.is_leaf(loss) else tuple(_nested(exam))
     yield from short

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from lossdoctor import releases, trees
 from lossdoctor.exam.declared import by_output, tie
 from lossdoctor.facts import Activation, Exam, LossCall, Values
-from lossdoctor.types import ArrayRef, Spec, Tree
+from lossdoctor.types import ArrayRef, At, Spec, Tree
 
 DISPATCH = ("data", "dispatch")
 _MOST_LISTED = 12
@@ -286,6 +286,22 @@ def unwrapped(loss: Tree, outputs: Tree) -> Tree:
         if trees.paths("", loss) == trees.paths("", outputs):
             return loss
     return None
+
+
+def losses_by_group(exam: Exam) -> dict[Any, Tree] | None:
+    """A list of losses as long as a dict of outputs that has groups, by the dict's keys: Keras calls each of them with all outputs.
+
+    None for other losses, and where they would not run as losses of the groups: then they may be meant for all outputs.
+    """
+    loss, outputs, declared = exam.case.compile.loss, exam.case.model.outputs, exam.declared
+    flat = isinstance(loss, list | tuple) and all(trees.is_leaf(part) for part in loss)
+    if not flat or not isinstance(outputs, dict) or not len(loss) == len(outputs) < count(outputs):
+        return None
+    if declared is None or "loss" not in declared.changed or declared.run.outcome.status != "ok":
+        return None
+    return {
+        key: None if part is None else At(f"loss[{i}]") for i, (key, part) in enumerate(zip(outputs, loss, strict=True))
+    }
 
 
 def is_short(loss: Tree, outputs: Tree) -> bool:

@@ -12,7 +12,8 @@ takes no names: write the losses there in sorted-key order.
 
 ## Measured
 Keras 3.15.1, TensorFlow: outputs `{"z", "a"}` declared in that order, `loss=["mse", "mae"]`: a gets mse, z gets mae
-(`CompileLoss._build_nested`, `tree.pack_sequence_as(y_pred, loss)`).
+(`CompileLoss._build_nested`, `tree.pack_sequence_as(y_pred, loss)`). Outputs `{"first": {...}, "second": {...}}` with `loss=[f, g]`: f and g
+are each called with all outputs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ def check(exam: Exam) -> Iterator[Finding]:
     if declared is None or "loss" not in declared.changed:
         return
     labels = {call.loss_path: call.label for call in exam.run.calls}
+    groups = shared.losses_by_group(exam)
+    if groups is not None:
+        yield from _called_with_all(exam, declared, groups)
+        return
     crossed = [
         (call.loss_path, output)
         for call, output, _ in shared.pairs(exam)
@@ -80,6 +85,29 @@ def check(exam: Exam) -> Iterator[Finding]:
             where=("loss",),
             fixes=(fix,),
         )
+
+
+def _called_with_all(exam: Exam, declared: Declared, groups: dict[Any, Tree]) -> Iterator[Finding]:
+    """Losses by place for groups in a dict: Keras takes them for several losses of the whole."""
+    every = len(shared.output_paths(exam))
+    call = next((call for call in exam.fit.calls if call.subtree and len(call.outputs) == every), None)
+    if call is None:
+        return
+    raises = shared.raises(exam)
+    where = next((key for key, leaf in groups.items() if leaf == At(call.loss_path)), None)
+    evidence = {
+        "error" if raises else "loss as Keras calls them": shared.error(exam) if raises else exam.run.outcome.loss,
+        "loss paired as declared": declared.run.outcome.loss,
+    }
+    yield RULE.finding(
+        "error",
+        "raises" if raises else "silent",
+        f"Keras calls {call.loss_path} ({call.label}) with all {every} outputs, not with y_pred[{where!r}]: a list of losses for a dict with "
+        f"groups of outputs is a list of losses of the whole{', and fit raises' if raises else ''}.",
+        where=(call.loss_path,),
+        evidence=evidence,
+        fixes=(repairs.compile_argument("name the losses", "loss", groups, more=_weights(exam)),),
+    )
 
 
 def _kinds(exam: Exam, run: Run, written: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
@@ -180,6 +208,24 @@ RULE = Rule(
     check=check,
     bad=(
         Example("a gets z's loss", _MODEL + 'model.compile(loss=["mse", "mae"])\n', "error"),
+        Example(
+            "losses of groups are called with all outputs",
+            """\
+i = keras.Input((4,))
+heads = {name: {"z": layers.Dense(1)(i), "a": layers.Dense(1)(i)} for name in ("first", "second")}
+model = keras.Model(i, heads)
+def whole(y_true, y_pred):
+    if not isinstance(y_pred, dict):
+        return ops.mean(ops.square(y_true - y_pred), axis=-1)
+    return sum(whole(y_true[key], y_pred[key]) for key in y_pred)
+
+model.compile(loss=[whole, whole])
+x = np.ones((8, 4))
+y = {name: {"z": np.ones((8, 1)), "a": np.zeros((8, 1))} for name in heads}
+""",
+            "error",
+            since="3.7",
+        ),
         Example("where losses have no names", _HEADS + 'model.compile(loss={"heads": ["mse", "mae"]})\n', "error"),
     ),
     good=(

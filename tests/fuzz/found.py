@@ -323,6 +323,13 @@ FOUND: dict[str, Case] = {
         {"g": [ONE, TWO], "m": TWO},
         sample_weight={"g": [Weights((3,), 1)], "m": Weights((3,), 2)},
     ),
+    # LD204 said that a list of losses is dealt out in sorted order; losses of groups are called with all outputs.
+    "losses of two groups in a list": Case(
+        3,
+        {"g": [Z, A], "h": [Output("m", (1,)), Output("b", (1,))]},
+        [Loss("whole", "function"), Loss("whole", "function")],
+        {"g": [ONE, TWO], "h": [TWO, ONE]},
+    ),
     # LD302 looked from one sample to another, of which one row has none.
     "one row, whose steps meet each other under a user's loss": Case(
         1, Output("z", (2, 1)), Loss("cubed", "object"), Target("numbers", (1, 2), 12)

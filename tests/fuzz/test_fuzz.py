@@ -81,6 +81,11 @@ REPAIRED = {
     ),
     # LD503 filled them with None, LD504 took one container away.
     "losses in two containers too many": FOUND["losses in two containers too many"],
+    "losses of two groups in a list": FOUND["losses of two groups in a list"],
+    "weights of a subtree and an output that a list of losses crosses": FOUND[
+        "weights of a subtree and an output that a list of losses crosses"
+    ],
+    "one array of weights for a group": FOUND["one array of weights for a group"],
     "a misspelt group that comes before a name": FOUND["a misspelt group that comes before a name"],
     # LD804, the same: class numbers under metrics that want rows.
     "metrics that do not fit": Case(
