@@ -62,13 +62,18 @@ def _code(y: Tree, weights: Tree) -> str:
 
 
 def _met(target: str, y: Tree, path: str, weights: Tree) -> dict[str, str]:
-    """{path of a target: path of its weights}: in groups by place, there by key where every one has a key of its own, else in order."""
+    """{path of a target: path of its weights}: one for each place where there are groups, else by key where every one has its own, else in order."""
+    targets = [at for at, _ in trees.declared_leaves(target, y)]
+    if trees.is_leaf(weights):
+        return dict.fromkeys(targets, path)
     held, parts = dict(trees.children(weights)), dict(trees.children(y))
-    if type(y) is type(weights) and any(step in parts and not trees.is_leaf(parts[step]) for step in held):
-        groups = [_met(target + s, parts[s], path + s, held[s]) for s in parts if s in held]
+    grouped = any(not trees.is_leaf(part) for part in parts.values())
+    alike = type(y) is type(weights)
+    if grouped and (alike or len(held) == len(parts)):
+        steps = [(s, s) for s in parts if s in held] if alike else list(zip(parts, held, strict=True))
+        groups = [_met(target + s, parts[s], path + at, held[at]) for s, at in steps]
         return {at: weight for group in groups for at, weight in group.items()}
     flat = [at for at, _ in trees.declared_leaves(path, weights)]
-    targets = [at for at, _ in trees.declared_leaves(target, y)]
     by_key = {shared.last_key(at): at for at in flat}
     if len(by_key) < len(flat) or None in by_key:
         return dict(zip(targets, flat, strict=False))

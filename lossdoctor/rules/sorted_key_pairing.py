@@ -22,7 +22,7 @@ from typing import Any
 
 from lossdoctor import trees
 from lossdoctor.exam.declared import sorted_order_differs
-from lossdoctor.facts import Declared, Exam, Run
+from lossdoctor.facts import Declared, Exam, LossCall, Run
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import ArrayRef, Finding
@@ -124,8 +124,13 @@ def _raises(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]],
 
 
 def _misfits(run: Run) -> int:
-    """How many targets have another shape than their output; last axes of size 1, which Keras adds and takes away, do not count."""
-    return sum([*map(_bare, c.target_shapes)] != [*map(_bare, c.output_shapes)] for c in run.calls)
+    """How many targets have not the shape that their loss takes; last axes of size 1, which Keras adds and takes away, do not count."""
+    return sum([*map(_bare, c.target_shapes)] != [*map(_bare, _taken(c))] for c in run.calls)
+
+
+def _taken(call: LossCall) -> Iterator[tuple[int, ...]]:
+    """The shapes of the targets that a loss takes: the outputs', without the classes where they are numbered."""
+    return (shape[:-1] if call.label in shared.SPARSE else shape for shape in call.output_shapes)
 
 
 def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -330,6 +330,13 @@ FOUND: dict[str, Case] = {
         [Loss("whole", "function"), Loss("whole", "function")],
         {"g": [ONE, TWO], "h": [TWO, ONE]},
     ),
+    # LD203 took class numbers for a target of another shape, and the sorted order for the better one.
+    "class numbers for the only trained output, by place": Case(
+        2,
+        {name: Output(name, (2, 3), "softmax") for name in ("m", "box")},
+        {"box": Loss("crossentropy")},
+        [Target("rows", (2, 2, 3), 30, 3), Target("classes", (2, 2), 1, 3)],
+    ),
     # LD302 looked from one sample to another, of which one row has none.
     "one row, whose steps meet each other under a user's loss": Case(
         1, Output("z", (2, 1)), Loss("cubed", "object"), Target("numbers", (1, 2), 12)
