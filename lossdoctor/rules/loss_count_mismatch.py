@@ -52,11 +52,13 @@ def check(exam: Exam) -> Iterator[Finding]:
         f"what should train {shared.listed(shared.output_paths(exam)[given:]) if given < expected else 'the outputs'} is not written",
     )
     fixes: tuple[Fix, ...] = (fix,)
-    if given > expected:
+    if _other_container(loss, outputs):
+        fixes = (_in_container(repairs.present(exam, "loss"), outputs), fix)
+    elif given > expected:
         kept = list(repairs.present(exam, "loss"))[:expected]
         tree = kept[0] if expected == 1 and trees.is_leaf(outputs) else kept
         fixes = (repairs.compile_argument("leave the last ones out", "loss", tree, "review"), fix)
-    if given < expected:
+    elif given < expected:
         filled = [*repairs.present(exam, "loss"), *[None] * (expected - given)]
         fixes = (repairs.compile_argument("declare that the others have no loss", "loss", filled, "review"), fix)
     if shared.raised_in_dispatch(exam) and exam.fit.stage == "dispatch":
@@ -146,6 +148,17 @@ def _filled(outputs: Tree, loss: Tree) -> Tree:
     return type(loss)([*parts, *[None] * (len(outputs) - len(parts))])
 
 
+def _other_container(loss: Tree, outputs: Tree) -> bool:
+    """A list of losses for as long a tuple of outputs, or the reverse: to Keras, several losses of the whole."""
+    sequences = isinstance(loss, list | tuple) and isinstance(outputs, list | tuple)
+    return sequences and type(loss) is not type(outputs) and len(loss) == len(outputs)
+
+
+def _in_container(loss: Tree, outputs: Tree) -> Fix:
+    title = f"give the losses in a {trees.container(outputs)}, like the outputs"
+    return repairs.compile_argument(title, "loss", type(outputs)(loss), "review")
+
+
 def _for_several(exam: Exam, call: LossCall) -> Finding:
     """A loss of Keras's own that is called once with several outputs, which become one tensor."""
     outputs = [str(output) for output in call.outputs]
@@ -158,13 +171,12 @@ def _for_several(exam: Exam, call: LossCall) -> Finding:
         and len(outputs) == shared.count(exam.case.model.outputs)
     )
     tree = each if alone else trees.map_leaves(lambda leaf: each if leaf == At(call.loss_path) else leaf, present)
-    title, places = "give each output this loss", exam.case.model.outputs
-    other = isinstance(present, list | tuple) and isinstance(places, list | tuple) and type(present) is not type(places)
-    if other and len(present) == len(places):  # a tuple for a list is no list of losses, but losses of the whole
-        title, tree = f"give the losses in a {trees.container(places)}, like the outputs", type(places)(present)
+    fix = repairs.compile_argument("give each output this loss", "loss", tree, "review")
+    if _other_container(present, exam.case.model.outputs):
+        fix = _in_container(present, exam.case.model.outputs)
     what = f"{call.loss_path} is one {call.label} for {len(outputs)} outputs, {shared.listed(outputs)}: Keras calls it once with all of them, and"
     where, shapes = (call.loss_path, *outputs), [list(shape) for shape in call.output_shapes]
-    fixes = (repairs.compile_argument(title, "loss", tree, "review"),)
+    fixes = (fix,)
     if shared.raises(exam):
         seen: dict[str, object] = {"error": shared.error(exam), "output shapes": shapes}
         message = f"{what} cannot make one tensor of them: fit raises."

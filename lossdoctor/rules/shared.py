@@ -291,13 +291,15 @@ def unwrapped(loss: Tree, outputs: Tree) -> Tree:
 def losses_by_group(exam: Exam) -> dict[Any, Tree] | None:
     """A list of losses as long as a dict of outputs that has groups, by the dict's keys: Keras calls each of them with all outputs.
 
-    None for other losses, and where they would not run as losses of the groups: then they may be meant for all outputs.
+    None for other losses, and where the user's own would not run as losses of the groups: then they may be meant for all outputs.
     """
     loss, outputs, declared = exam.case.compile.loss, exam.case.model.outputs, exam.declared
     flat = isinstance(loss, list | tuple) and all(trees.is_leaf(part) for part in loss)
-    if not flat or not isinstance(outputs, dict) or not len(loss) == len(outputs) < count(outputs):
+    if not flat or not isinstance(outputs, dict) or not 1 < len(loss) == len(outputs) < count(outputs):
         return None
-    if declared is None or "loss" not in declared.changed or declared.run.outcome.status != "ok":
+    if declared is None or "loss" not in declared.changed:
+        return None
+    if declared.run.outcome.status != "ok" and not any(call.builtin and call.subtree for call in exam.fit.calls):
         return None
     return {
         key: None if part is None else At(f"loss[{i}]") for i, (key, part) in enumerate(zip(outputs, loss, strict=True))

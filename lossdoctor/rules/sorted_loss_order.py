@@ -97,7 +97,7 @@ def _called_with_all(exam: Exam, declared: Declared, groups: dict[Any, Tree]) ->
     where = next((key for key, leaf in groups.items() if leaf == At(call.loss_path)), None)
     evidence = {
         "error" if raises else "loss as Keras calls them": shared.error(exam) if raises else exam.run.outcome.loss,
-        "loss paired as declared": declared.run.outcome.loss,
+        **({"loss paired as declared": declared.run.outcome.loss} if declared.run.outcome.loss is not None else {}),
     }
     yield RULE.finding(
         "error",
