@@ -14,6 +14,7 @@ Rename the key to the output's name, or drop the entry.
 Keras 3.15.1, TensorFlow. Outputs `{"box", "cls"}`, targets `{"bbox", "cls"}`: the loss is handed the *string* "bbox" and
 raises "Cannot convert 'bbox' to EagerTensor". An extra key: "y_true and y_pred have different structures". With
 `loss={"box": "mse"}` and targets `{"bbox": ...}`: silent, paired by position. Keras 3.4.1, JAX: targets with unknown keys are left out without a word.
+Keras 3.15.1, both: outputs `[m, [z, a]]` with targets `{"z": t, "pair": [u, v]}`: all are dealt out by sorted position, m is trained on u.
 """
 
 from __future__ import annotations
@@ -182,6 +183,19 @@ RULE = Rule(
             "a misspelt key under partial losses: mask is trained on y['xob']",
             _MODEL + _TWO + 'y = {"xob": t, "mask": 3 * t}\n',
             "error",
+        ),
+        Example(
+            "a group that comes before a name",
+            """\
+i = keras.Input((4,))
+pair = [layers.Dense(1, name="z")(i), layers.Dense(1, name="a")(i)]
+model = keras.Model(i, [layers.Dense(1, name="m")(i), pair])
+model.compile(loss=["mse", ["mae", "mae"]])
+x = np.ones((8, 4))
+y = {"z": np.ones((8, 1)), "pair": [np.zeros((8, 1)), 2 * np.ones((8, 1))]}
+""",
+            "error",
+            since="3.7",
         ),
     ),
     good=(
