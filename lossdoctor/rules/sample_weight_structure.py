@@ -64,9 +64,12 @@ def _code(y: Tree, weights: Tree) -> str:
 def _met(target: str, y: Tree, path: str, weights: Tree) -> dict[str, str]:
     """{path of a target: path of its weights}: one for each place where there are groups, else by key where every one has its own, else in order."""
     targets = [at for at, _ in trees.declared_leaves(target, y)]
+    parts = dict(trees.children(y))
+    while isinstance(weights, list | tuple) and len(weights) == 1 < len(parts) and not trees.is_leaf(weights[0]):
+        weights, path = weights[0], f"{path}[0]"  # a container too many
     if trees.is_leaf(weights):
         return dict.fromkeys(targets, path)
-    held, parts = dict(trees.children(weights)), dict(trees.children(y))
+    held = dict(trees.children(weights))
     grouped = any(not trees.is_leaf(part) for part in parts.values())
     alike = type(y) is type(weights)
     if grouped and (alike or len(held) == len(parts)):

@@ -106,7 +106,9 @@ def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], given: dict[
         return
     if not met:
         return
-    if meant and shared.last_key(met[0]) == meant[0]:
+    group = f"y_pred{path[1:]}[{meant[0]!r}]" if meant else ""
+    in_place = all(output.removeprefix(group) == target.removeprefix(here) for output, target in pairs)
+    if meant and (shared.last_key(met[0]) == meant[0] or in_place):
         message = f"{here} names no output of the model{hint} Keras pairs it with {met[0]} by sorted position, by luck."
         yield RULE.finding("warning", "risk", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
     else:

@@ -337,6 +337,10 @@ FOUND: dict[str, Case] = {
         {"box": Loss("crossentropy")},
         [Target("rows", (2, 2, 3), 30, 3), Target("classes", (2, 2), 1, 3)],
     ),
+    # LD201 told as an error what is paired right by luck.
+    "the only group under another name": Case(3, {"g": [Z, A]}, {"g": [MSE, MAE]}, {"b": [ONE, TWO]}),
+    # LD204: the only group is all outputs.
+    "the loss of the only group in a list": Case(3, {"g": [Z, A]}, [Loss("whole", "object", "sum")], {"g": [ONE, TWO]}),
     # LD302 looked from one sample to another, of which one row has none.
     "one row, whose steps meet each other under a user's loss": Case(
         1, Output("z", (2, 1)), Loss("cubed", "object"), Target("numbers", (1, 2), 12)
