@@ -12,7 +12,7 @@ One entry an output, `None` for an output that has no loss; or a dict by output 
 Keras 3.15.1, TensorFlow: two outputs, `loss=["mse", "mae", "mse"]` raises "The path: (2,)"; `loss=["mse"]` trains the first output only.
 For one output with several losses see LD506. `{"found": "mse"}` for two outputs below "found" calls it once: of a list of two outputs of one shape Keras makes
 one tensor, and the loss is the mean over both; for a dict, or two shapes, `fit` raises. Outputs `{"found": [a, b, c]}` with
-`{"found": ["mse", "mae"]}`: on JAX c is never trained; TensorFlow calls mse and mae once each with all three.
+`{"found": ["mse", "mae"]}`: on JAX c is never trained; TensorFlow calls mse and mae once each with all three. So it does, with both, for `[a, b]` and `{"found": ["mse", ["mae"]]}`.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ def _nested(exam: Exam) -> Iterator[Finding]:
     places = list(shared.aligned_lists(outputs, loss))
     short = next((place for place in places if shared.is_short(*place[2:])), None)
     raises = shared.raises(exam)
+    if short is None and not raises:
+        yield from _each_with_all(exam, places)
     if short is None or (raises and (isinstance(loss, dict) or not shared.raised_in_dispatch(exam))):
         return
     path, group, given, expected = short[0], short[1], len(short[2]), len(short[3])
@@ -136,6 +138,45 @@ def _nested(exam: Exam) -> Iterator[Finding]:
         evidence["values of those calls"] = [call.value for call in whole]
         told = f"{counts}: Keras calls each of them once with all {expected}, and makes one tensor of those."
         yield RULE.finding("error", "silent", told, where=(path,), evidence=evidence, fixes=fixes)
+
+
+def _each_with_all(exam: Exam, places: list[tuple[str, str, Tree, Tree]]) -> Iterator[Finding]:
+    """As many losses as outputs, nested otherwise: on TensorFlow, Keras calls each with all outputs of the group."""
+    for path, group, losses, outputs in places:
+        sequences = isinstance(losses, list | tuple) and isinstance(outputs, list | tuple)
+        if not sequences or trees.paths("", losses) == trees.paths("", outputs):
+            continue
+        expected = shared.count(outputs)
+        whole = [c for c in exam.fit.calls if c.builtin and len(c.outputs) == expected and c.loss_path.startswith(path)]
+        if len(whole) != expected or expected == 1:
+            continue
+        tree = _arranged(exam.case.model.outputs, repairs.present(exam, "loss"))
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"{path} is nested otherwise than {group}: Keras calls each of its {expected} losses once with all {expected} outputs, and makes "
+            "one tensor of those.",
+            where=(path,),
+            evidence={"values of those calls": [call.value for call in whole]},
+            fixes=(repairs.compile_argument("write the losses in the containers of the outputs", "loss", tree),),
+        )
+        return
+
+
+def _arranged(outputs: Tree, loss: Tree) -> Tree:
+    """The losses with every list that has one for each output in the outputs' containers."""
+    if isinstance(outputs, dict) and isinstance(loss, dict):
+        return type(loss)(
+            (key, _arranged(outputs[key], part) if key in outputs else part) for key, part in loss.items()
+        )
+    if not isinstance(outputs, list | tuple) or not isinstance(loss, list | tuple):
+        return loss
+    flat = trees.values(loss)
+    if trees.paths("", outputs) != trees.paths("", loss) and len(flat) == shared.count(outputs):
+        return trees.pack(outputs, flat)
+    if len(outputs) != len(loss):
+        return loss
+    return type(loss)([_arranged(node, part) for node, part in zip(outputs, loss, strict=True)])
 
 
 def _filled(outputs: Tree, loss: Tree) -> Tree:

@@ -337,6 +337,10 @@ FOUND: dict[str, Case] = {
         {"box": Loss("crossentropy")},
         [Target("rows", (2, 2, 3), 30, 3), Target("classes", (2, 2), 1, 3)],
     ),
+    # LD503 warned of each; TensorFlow calls both losses with both outputs.
+    "one of a group's losses in a list of its own": Case(
+        3, {"m": Output("m", (1,)), "g": [Z, A]}, {"m": MSE, "g": [MSE, [MAE]]}, {"m": ONE, "g": [ONE, TWO]}
+    ),
     # LD201 told as an error what is paired right by luck.
     "the only group under another name": Case(3, {"g": [Z, A]}, {"g": [MSE, MAE]}, {"b": [ONE, TWO]}),
     # LD204: the only group is all outputs.

@@ -104,6 +104,12 @@ def test_verified_repairs_give_the_declared_objective(name: str) -> None:
     assert tried > 0 and wrong == []
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the other backends read these losses as they are meant")
+def test_losses_that_are_called_with_all_outputs_of_a_group_are_repaired() -> None:
+    tried, wrong = repaired.judge_repairs(FOUND["one of a group's losses in a list of its own"])
+    assert tried > 0 and wrong == []
+
+
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow reads losses one list too deep as they are meant")
 def test_losses_one_list_too_deep_are_repaired() -> None:
     tried, wrong = repaired.judge_repairs(DEEP)
