@@ -147,7 +147,9 @@ def _each_with_all(exam: Exam, places: list[tuple[str, str, Tree, Tree]]) -> Ite
         if not sequences or trees.paths("", losses) == trees.paths("", outputs):
             continue
         expected = shared.count(outputs)
-        whole = [c for c in exam.fit.calls if c.builtin and len(c.outputs) == expected and c.loss_path.startswith(path)]
+        whole = [
+            c for c in exam.fit.calls if c.builtin and len(c.outputs) == expected and c.loss_path.startswith(f"{path}[")
+        ]
         if len(whole) != expected or expected == 1:
             continue
         tree = _arranged(exam.case.model.outputs, repairs.present(exam, "loss"))

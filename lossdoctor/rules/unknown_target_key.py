@@ -31,9 +31,13 @@ from lossdoctor.types import Finding, Grade
 def check(exam: Exam) -> Iterator[Finding]:
     """Keys of target dicts that name no output."""
     for path, known, given in key_nodes(exam):
-        for key in given:
-            if key not in known and not _deeper(exam, str(key)):
-                yield from _judge(exam, path, str(key), known, given)
+        unknown = [key for key in given if key not in known and not _deeper(exam, str(key))]
+        if not unknown:
+            continue
+        left_over, groups = [name for name in known if name not in given], _group_names(exam, path)
+        for key in unknown:
+            free = [name for name in left_over if (name in groups) != trees.is_leaf(given[key])]
+            yield from _judge(exam, path, str(key), known, left_over, free)
 
 
 def _deeper(exam: Exam, key: str) -> bool:
@@ -58,10 +62,11 @@ def key_nodes(exam: Exam) -> Iterator[tuple[str, tuple[str, ...], dict[str, obje
             yield path, exam.case.model.output_names, given
 
 
-def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], given: dict[str, object]) -> Iterator[Finding]:
+def _judge(
+    exam: Exam, path: str, key: str, known: tuple[str, ...], left_over: list[str], free: list[str]
+) -> Iterator[Finding]:
+    """`left_over` are the outputs' names that no target has, `free` those of them that this target could have."""
     here = f"{path}[{key!r}]"
-    left_over = [name for name in known if name not in given]
-    free = [name for name in left_over if _is_group(exam, path, name) != trees.is_leaf(given[key])]
     # A key that no output lacks is an extra one, not a slip of the pen.
     meant = (near.nearest(key, free) or free * (len(left_over) == 1))[:1] if free else []
     hint = f"; did you mean {meant[0]!r}?" if meant else ""
@@ -119,10 +124,10 @@ def _judge(exam: Exam, path: str, key: str, known: tuple[str, ...], given: dict[
         yield RULE.finding("error", "silent", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
 
 
-def _is_group(exam: Exam, path: str, name: str) -> bool:
-    """Whether several outputs stand under a name; those in a list are called by their own."""
+def _group_names(exam: Exam, path: str) -> set[str]:
+    """The keys under which several outputs stand; outputs in a list are called by their own names."""
     outputs = next(node for at, node, _ in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if at == path)
-    return isinstance(outputs, dict) and not trees.is_leaf(outputs[name])
+    return {key for key, part in outputs.items() if not trees.is_leaf(part)} if isinstance(outputs, dict) else set()
 
 
 def _groups(exam: Exam) -> list[list[str]]:
