@@ -47,6 +47,19 @@ def check(exam: Exam) -> Iterator[Finding]:
             fixes=(repairs.compile_argument("nest the losses", "loss", _nested(loss)),),
         )
         return
+    own = shared.by_own_names(exam, "loss") if unknown else None
+    if own is not None:
+        names = [key for _, key, _ in unknown]
+        there = next(path for path in shared.output_paths(exam) if shared.last_key(path) == names[0])
+        yield RULE.finding(
+            "error",
+            "raises",
+            f"loss[{names[0]!r}] is the loss of {there}, which stands deeper: losses are nested like the outputs, and fit raises.",
+            where=tuple(f"loss[{key!r}]" for key in names),
+            evidence={"outputs": list(shared.names(exam)), "error": shared.error(exam)},
+            fixes=(repairs.compile_argument("nest the losses", "loss", own),),
+        )
+        return
     if not unknown and exam.case.environment.backend == "tensorflow":
         yield from (_below_a_list(exam, path) for path in _named_in_lists("loss", outputs, loss))
     for path, key, known in unknown:
@@ -268,6 +281,19 @@ RULE = Rule(
     page=__doc__,
     check=check,
     bad=(
+        Example(
+            "the names of outputs below a key",
+            """\
+i = keras.Input((4,))
+found = {"bbox": layers.Dense(4)(i), "score": layers.Dense(1)(i)}
+model = keras.Model(i, {"label": layers.Dense(1)(i), "found": found})
+model.compile(loss={"label": "mse", "bbox": "mae", "score": "mse"})
+x = np.ones((8, 4))
+y = {"label": np.ones((8, 1)), "found": {"bbox": np.ones((8, 4)), "score": np.zeros((8, 1))}}
+""",
+            "error",
+            since="3.7",
+        ),
         Example(
             "dotted paths",
             _MODEL + 'model.compile(loss={"detection.bbox": "mse", "detection.confidence": "mae", "cls": "mse"})\n',

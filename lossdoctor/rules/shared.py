@@ -217,6 +217,21 @@ def last_key(path: str | None) -> str | None:
     return found.group(1) if found else None
 
 
+def by_own_names(exam: Exam, argument: str) -> Tree | None:
+    """A flat dict by the names of outputs, some of which are below a key, nested like the outputs: `At` its entries, None for what it lacks.
+
+    None where a key names no single output.
+    """
+    given, outputs = getattr(exam.case.compile, argument), exam.case.model.outputs
+    if not isinstance(given, dict) or not isinstance(outputs, dict) or not all(map(trees.is_leaf, given.values())):
+        return None
+    paths = {str(last_key(path)): path for path in output_paths(exam)}
+    if len(paths) < count(outputs) or not set(given) <= set(paths) or set(given) <= set(outputs):
+        return None
+    held = {paths[key]: At(f"{argument}[{key!r}]") for key, leaf in given.items() if leaf is not None}
+    return trees.pack(outputs, [held.get(path) for path in flat_outputs(exam)])
+
+
 def pairs(exam: Exam) -> Iterator[tuple[LossCall, str, str | None]]:
     """(call, output path, target path) of every output leaf that a loss call met, under `exam.run`."""
     for call in exam.run.calls:

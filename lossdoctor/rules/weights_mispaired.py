@@ -34,7 +34,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     observed = {output: call.weight for call, output, _ in shared.pairs(exam)}
     expected = _expected(exam)
     unknown = [k for k in weights if str(k) not in shared.names(exam)] if isinstance(weights, dict) else []
-    meant = _by_elimination(exam, unknown, observed)
+    meant = _by_own_names(exam) or _by_elimination(exam, unknown, observed)
     expected |= meant
     wrong = [
         (output, expected[output], weight)
@@ -58,6 +58,15 @@ def check(exam: Exam) -> Iterator[Finding]:
         severity, impact = ("warning", "risk") if meant else ("error", "silent")
         then = "so Keras applies it by sorted position"
         yield _unknown(exam, str(unknown[0]), severity, impact, then, {"measured": observed})
+
+
+def _by_own_names(exam: Exam) -> dict[str, float]:
+    """The weights under the names of outputs that stand below a key."""
+    weights = exam.case.compile.loss_weights
+    if shared.by_own_names(exam, "loss_weights") is None:
+        return {}
+    named = {path: weights.get(shared.last_key(path)) for path in shared.flat_outputs(exam)}
+    return {path: float(weight) for path, weight in named.items() if weight is not None}
 
 
 def _by_elimination(exam: Exam, unknown: list[Any], observed: dict[str, float]) -> dict[str, float]:
@@ -155,6 +164,10 @@ def _fix(exam: Exam, expected: dict[str, float]) -> Fix:
 def _names(exam: Exam, key: str) -> tuple[Fix, ...]:
     """The weights with the unknown key by the name of an output that has no weight yet."""
     weights = exam.case.compile.loss_weights
+    own = shared.by_own_names(exam, "loss_weights")
+    if own is not None:
+        tree = trees.map_leaves(lambda leaf: 1.0 if leaf is None else leaf, own)
+        return (repairs.compile_argument("nest the weights like the outputs", "loss_weights", tree),)
     free = [str(name) for name in shared.names(exam) if name not in weights]
     if not free:
         kept = {k: v for k, v in weights.items() if str(k) != key}

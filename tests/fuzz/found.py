@@ -341,6 +341,21 @@ FOUND: dict[str, Case] = {
     "one of a group's losses in a list of its own": Case(
         3, {"m": Output("m", (1,)), "g": [Z, A]}, {"m": MSE, "g": [MSE, [MAE]]}, {"m": ONE, "g": [ONE, TWO]}
     ),
+    # LD511: right by luck, and not.
+    "weights by the names of outputs below a key": Case(
+        3,
+        {"m": Output("m", (1,)), "g": {"z": Z, "a": A}},
+        {"m": MSE, "g": {"z": MSE, "a": MAE}},
+        {"m": ONE, "g": {"z": ONE, "a": TWO}},
+        {"m": 1.0, "z": 2.0, "a": 3.0},
+    ),
+    "weights by the names of outputs below a key that comes first": Case(
+        3,
+        {"m": Output("m", (1,)), "b": {"z": Z, "a": A}},
+        {"m": MSE, "b": {"z": MSE, "a": MAE}},
+        {"m": ONE, "b": {"z": ONE, "a": TWO}},
+        {"m": 1.0, "z": 2.0, "a": 3.0},
+    ),
     # LD201 told as an error what is paired right by luck.
     "the only group under another name": Case(3, {"g": [Z, A]}, {"g": [MSE, MAE]}, {"b": [ONE, TWO]}),
     # LD204: the only group is all outputs.

@@ -233,10 +233,21 @@ def _by_name(outputs: Tree, given: dict[str, Any], what: str, wanted: set[str] |
         named = {groups[0] if not is_leaf(node) else node.name: node for _, node in children(outputs)}
     if what == "loss":  # no loss for what is no output takes nothing away
         given = {key: node for key, node in given.items() if key in named or node is not None}
+    inner = _keys(outputs) if isinstance(outputs, dict) else []
+    if unknown and len({*inner}) == len(inner) and {*given} <= {*inner} and all(map(is_leaf, given.values())):
+        return [given.get(key, MISSING) for key in inner]  # by the outputs' own keys, some of which are in groups
     given = _by_elimination(named, given, what, wanted)
     found: list[Any] = []
     for key, node in named.items():
         found += assigned(node, given[key], what, wanted) if key in given else [MISSING] * len(leaves(node))
+    return found
+
+
+def _keys(outputs: Tree) -> list[Any]:
+    """The key or place of every output in its own container."""
+    found: list[Any] = []
+    for key, node in children(outputs):
+        found += [key] if is_leaf(node) else _keys(node)
     return found
 
 

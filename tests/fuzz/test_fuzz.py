@@ -87,6 +87,13 @@ REPAIRED = {
     ],
     "one array of weights for a group": FOUND["one array of weights for a group"],
     "a misspelt group that comes before a name": FOUND["a misspelt group that comes before a name"],
+    # LD501 offered to rename each to the group.
+    "losses by the names of outputs below a key": Case(
+        3,
+        {"m": Output("m", (1,)), "g": {"z": Z, "a": A}},
+        {"m": MSE, "z": MSE, "a": Loss("mae")},
+        {"m": FIRST, "g": {"z": SECOND, "a": FIRST}},
+    ),
     # LD804, the same: class numbers under metrics that want rows.
     "metrics that do not fit": Case(
         4,
