@@ -310,6 +310,7 @@ class Probes:
     that is neither an axis nor the number of outputs, run where the number of rows equals another axis. `scales` maps an output to the gradient's
     norm over that with every loss reduced by "sum_over_batch_size"; `doubled`, of a batch of one row, that with all sample weights twice over that
     as they are; `turned`, of such a batch, the outputs whose gradient is the same with the row's weights in reverse order; `ones`, where a loss gets the weights of several outputs, that with all of them 1 over that without.
+    `slopes` maps an output, where rows of a categorical cross-entropy do not sum to 1, to (the rise of the loss along its gradient, the gradient's norm).
     """
 
     draws: tuple[Draw, ...] = ()
@@ -325,6 +326,7 @@ class Probes:
     doubled: Mapping[str, float] = field(default_factory=dict)
     turned: tuple[str, ...] = ()
     ones: Mapping[str, float] = field(default_factory=dict)
+    slopes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def scalar(self) -> tuple[int, ...]:

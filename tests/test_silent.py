@@ -222,6 +222,45 @@ def test_similarity_grows_while_keras_makes_it_small() -> None:
     assert float(np.mean(np.square(y - model.predict(X, verbose=0)))) > before
 
 
+ACTIONS = np.eye(3)[np.arange(N) % 3]
+
+
+@pytest.mark.parametrize("rows", [RANDOM.poisson(2, size=(N, 3)), ACTIONS * np.linspace(-2, 3, N)[:, None]])
+def test_the_gradient_of_rows_that_do_not_sum_to_one(rows: np.ndarray) -> None:
+    """LD703: what `fit` moves a kernel by, against the slope of the loss that `evaluate` gives."""
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, use_bias=False, activation="softmax")])
+    kernel, sums = model.layers[-1].kernel, rows.sum(-1)
+    start = RANDOM.normal(size=(4, 3))
+
+    def moved(y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        model.compile(keras.optimizers.SGD(1.0), loss="categorical_crossentropy")
+        kernel.assign(start)
+        model.fit(X, y, batch_size=N, shuffle=False, verbose=0, sample_weight=weights)
+        return start - np.array(kernel)
+
+    def loss(at: np.ndarray) -> float:
+        p = np.exp(X @ at)
+        return float(-np.mean(np.sum(rows * np.log(p / p.sum(-1, keepdims=True)), axis=-1)))
+
+    steps = 1e-5 * np.eye(12).reshape(12, 4, 3)
+    slope = np.array([(loss(start + d) - loss(start - d)) / 2e-5 for d in steps]).reshape(4, 3)
+    kernel.assign(start)
+    assert logged_by(model, rows) == pytest.approx(loss(start), rel=1e-4)
+    report = lossdoctor.check(model, (X, rows))
+    (found,) = [f for f in report.findings if f.code == "LD703"]
+    assert np.allclose(moved(rows), slope, atol=1e-4) is not ON_TENSORFLOW
+    assert (found.severity == "error") is ON_TENSORFLOW
+    whole = np.where(sums == 0, 1, sums)
+    np.testing.assert_allclose(moved(rows / whole[:, None], sums), slope, atol=1e-4)
+    if ON_TENSORFLOW:
+        assert found.fixes[0].verified and found.fixes[0].grade == "safe", found.fixes[0]
+
+
+def logged_by(model: Any, y: np.ndarray) -> float:
+    model.compile(loss="categorical_crossentropy")
+    return float(model.evaluate(X, y, batch_size=N, verbose=0))
+
+
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="the statement is TensorFlow's about JAX")
 def test_what_is_said_of_jax_is_what_jax_computes(tmp_path: Path) -> None:
     """LD954: the number told for other backends is the loss that fit logs under JAX for the same weights."""

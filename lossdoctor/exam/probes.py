@@ -17,6 +17,7 @@ from lossdoctor import _keras, trees
 from lossdoctor.exam import standin, tensors
 from lossdoctor.exam.outputs import reduced
 from lossdoctor.exam.setup import SEED, Setup, take, tile
+from lossdoctor.exam.slopes import slopes
 from lossdoctor.exam.source import is_users
 from lossdoctor.exam.stepper import Begun, Step, Stepper, begin
 from lossdoctor.facts import Coupling, Draw, LossCall, Minimum, Probes, Run, Zeroed
@@ -77,6 +78,7 @@ def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
             resized=_resized(setup, other) if other else None,
             resized_rows=other,
             scales=_scales(setup, run, first),
+            slopes=slopes(setup, stepper, first, run),
         )
 
 

@@ -11,6 +11,10 @@ Images: divide by 255. Labels -1 and 1: `(y + 1) / 2`. Several labels at once: s
 ## Measured
 Keras 3.15.1: neither loss checks its targets; on PyTorch 2.15 `binary_crossentropy` raises "all elements of target should be between 0 and 1". Rows of zeros count as nothing under `categorical_crossentropy` (a usual way to mask), and are not told.
 Entries with sample weight 0 do not count.
+Rows that do not sum to 1 under `categorical_crossentropy` (of a softmax, or from logits), Keras 3.15.1 on TensorFlow: the loss is -sum(y * log p), the gradient
+that is followed is p - y, which is that of rows that sum to 1 (`softmax_cross_entropy_with_logits`); a policy gradient by targets of one-hot rows times an
+advantage is none, and counts train towards the most frequent class alone. On JAX the gradient is the loss's own, sum(y) * p - y. Sample weights of the rows' sums,
+with rows divided by them, are the same objective, and right on both.
 """
 
 from __future__ import annotations
@@ -19,10 +23,12 @@ from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall, Values
 from lossdoctor.rules import repairs, shared
-from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import CompileEdit, Finding
+from lossdoctor.rules.rule import Example, Fix, Rule
+from lossdoctor.types import BatchEdit, CompileEdit, Finding
 
 _BINARY = ("binary_crossentropy", "binary_focal_crossentropy", "dice", "tversky")
+# The measured slope of a loss and the norm of its gradient are equal to about a hundredth.
+_OFF = 0.05
 _REFUSED = "between 0 and 1"  # PyTorch's words
 _ROWS = ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence")
 
@@ -105,6 +111,23 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
         if many
         else f"{found.path} has negative values"
     )
+    evidence: dict[str, object] = {
+        "rows": int(sums.size),
+        "rows that do not sum to 1": many,
+        "smallest sum": float(sums.min()),
+        "largest sum": float(sums.max()),
+    }
+    fixes = (*_sums_as_weights(exam, call, found), *_fixes(exam, call, found))
+    where = (found.path, str(call.outputs[0]))
+    rise, norm = exam.probes.slopes.get(where[1], (0.0, 0.0))
+    if abs(rise - norm) > _OFF * norm:
+        message = (
+            f"{said}: Keras reports the {call.label} of these rows and follows another gradient. Along it the loss rises by "
+            f"{shared.number(rise)} a unit, and the gradient says {shared.number(norm)}."
+        )
+        evidence |= {"rise of the loss along the gradient": rise, "norm of the gradient": norm}
+        yield RULE.finding("error", "silent", message, where=where, evidence=evidence, fixes=fixes)
+        return
     # Counts (a multinomial likelihood) and single entries with a weight (policy gradients) are written so on purpose.
     several = (found.numbers != 0).sum(axis=-1) > 1
     counts_or_weights = (bool((found.numbers > 1).any()) and _whole(found)) or not several.any()
@@ -112,34 +135,46 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
         "info" if counts_or_weights else "warning",
         "note" if counts_or_weights else "risk",
         f"{said}, but {call.label} takes one distribution a row.",
-        where=(found.path, str(call.outputs[0])),
-        evidence={
-            "rows": int(sums.size),
-            "rows that do not sum to 1": many,
-            "smallest sum": float(sums.min()),
-            "largest sum": float(sums.max()),
-        },
-        fixes=(
-            repairs.activation(
-                "several labels at once want sigmoid and binary cross-entropy",
-                exam,
-                str(call.outputs[0]),
-                "linear" if call.arguments.get("from_logits") else "sigmoid",
-                more=(CompileEdit("loss", repairs.replaced(exam, "loss", {call.loss_path: "binary_crossentropy"})),),
-            )
-            if bool(((found.numbers == 0) | (found.numbers == 1)).all()) and not call.arguments.get("from_logits")
-            else repairs.by_hand(
-                "several labels at once want sigmoid and binary cross-entropy",
-                "compile",
-                "what the numbers stand for is not in the batch",
-            ),
-            repairs.on_leaf(
-                "or divide each row by its sum",
-                exam,
-                found.path,
-                f"{found.path} / np.maximum({found.path}.sum(-1, keepdims=True), 1e-12)",
-                "review",
-            ),
+        where=where,
+        evidence=evidence,
+        fixes=_fixes(exam, call, found),
+    )
+
+
+def _sums_as_weights(exam: Exam, call: LossCall, found: Values) -> tuple[Fix, ...]:
+    """The same objective of rows that sum to 1: what they sum to, as the samples' weights."""
+    if found.path != "y" or exam.case.batch.sample_weight is not None or call.arguments.get("label_smoothing"):
+        return ()
+    edits = (
+        BatchEdit("sample_weight = y.sum(-1)"),
+        BatchEdit("y = y / np.where(y.sum(-1) == 0, 1, y.sum(-1))[..., None]"),
+    )
+    title = "give what the rows sum to as sample weights: the same objective"
+    return (Fix(title, "batch", "safe", code="\n".join(edit.code for edit in edits), edits=edits),)
+
+
+def _fixes(exam: Exam, call: LossCall, found: Values) -> tuple[Fix, ...]:
+    bits = found.numbers is not None and bool(((found.numbers == 0) | (found.numbers == 1)).all())
+    return (
+        repairs.activation(
+            "several labels at once want sigmoid and binary cross-entropy",
+            exam,
+            str(call.outputs[0]),
+            "linear" if call.arguments.get("from_logits") else "sigmoid",
+            more=(CompileEdit("loss", repairs.replaced(exam, "loss", {call.loss_path: "binary_crossentropy"})),),
+        )
+        if bits and not call.arguments.get("from_logits")
+        else repairs.by_hand(
+            "several labels at once want sigmoid and binary cross-entropy",
+            "compile",
+            "what the numbers stand for is not in the batch",
+        ),
+        repairs.on_leaf(
+            "or divide each row by its sum",
+            exam,
+            found.path,
+            f"{found.path} / np.maximum({found.path}.sum(-1, keepdims=True), 1e-12)",
+            "review",
         ),
     )
 
@@ -174,7 +209,14 @@ RULE = Rule(
         Example(
             "several labels in a row",
             _MODEL.format(activation="softmax", loss="categorical_crossentropy", targets="np.array([[1, 1, 0]] * 8)"),
-            "warning",
+            "error|warning",
+        ),
+        Example(
+            "advantages on one-hot actions: TensorFlow follows another gradient",
+            _MODEL.format(
+                activation="softmax", loss="categorical_crossentropy", targets="3 * np.eye(3)[np.arange(8) % 3]"
+            ),
+            "error|info",
         ),
     ),
     good=(
