@@ -13,9 +13,9 @@ from lossdoctor.exam.stepper import Step, Stepper
 from lossdoctor.facts import Run
 
 # A step changes the loss by about this share of it, and moves no further than this.
-_SHARE, _FURTHEST = 1e-2, 0.1
+_SHARE, _FURTHEST = 1e-3, 0.1
 # Less is lost in float32.
-_LEAST = 1e-4
+_LEAST = 3e-5
 
 
 def slopes(setup: Setup, stepper: Stepper, first: Step, run: Run) -> Mapping[str, tuple[float, float]]:
@@ -29,19 +29,18 @@ def slopes(setup: Setup, stepper: Stepper, first: Step, run: Run) -> Mapping[str
     for call in run.calls:
         if call.label != "categorical_crossentropy" or call.subtree or len(call.targets) != len(call.outputs):
             continue
-        output = str(call.outputs[0])
-        if call.target_shapes == call.output_shapes and _unlike_one(targets.get(str(call.targets[0]))):
+        output, shape = str(call.outputs[0]), call.output_shapes[0]
+        if call.target_shapes[0] in (shape, (*shape, 1)) and _unlike_one(targets.get(str(call.targets[0])), shape):
             slope = _slope(setup, stepper, first, paths.index(output), output)
             if slope is not None:
                 found[output] = slope
     return found
 
 
-def _unlike_one(rows: Any) -> bool:
-    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "biuf" or rows.ndim < 2:
+def _unlike_one(rows: Any, shape: tuple[int, ...]) -> bool:
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "biuf" or len(shape) < 2:
         return False
-    sums = rows.sum(axis=-1, dtype="float64")
-    return bool((np.abs(sums - 1) > 1e-2)[sums != 0].any())
+    return bool((np.abs(rows.reshape(shape).sum(axis=-1, dtype="float64") - 1) > 1e-2).any())
 
 
 def _slope(setup: Setup, stepper: Stepper, first: Step, place: int, output: str) -> tuple[float, float] | None:

@@ -9,17 +9,18 @@ Outside 0 to 1 binary cross-entropy has no minimum: it falls without end as the 
 Images: divide by 255. Labels -1 and 1: `(y + 1) / 2`. Several labels at once: sigmoid with binary cross-entropy.
 
 ## Measured
-Keras 3.15.1: neither loss checks its targets; on PyTorch 2.15 `binary_crossentropy` raises "all elements of target should be between 0 and 1". Rows of zeros count as nothing under `categorical_crossentropy` (a usual way to mask), and are not told.
+Keras 3.15.1: neither loss checks its targets; on PyTorch 2.15 `binary_crossentropy` raises "all elements of target should be between 0 and 1". Rows of zeros count as nothing under `categorical_crossentropy` (a usual way to mask) and are not told, but on TensorFlow (below).
 Entries with sample weight 0 do not count.
 Rows that do not sum to 1 under `categorical_crossentropy` (of a softmax, or from logits), Keras 3.15.1 on TensorFlow: the loss is -sum(y * log p), the gradient
-that is followed is p - y, which is that of rows that sum to 1 (`softmax_cross_entropy_with_logits`); a policy gradient by targets of one-hot rows times an
+that is followed is p - y, which is that of rows that sum to 1 (`softmax_cross_entropy_with_logits`): rows of zeros train, too; a policy gradient by targets of one-hot rows times an
 advantage is none, and counts train towards the most frequent class alone. On JAX the gradient is the loss's own, sum(y) * p - y. Sample weights of the rows' sums,
-with rows divided by them, are the same objective, and right on both.
+with rows divided by them, are the same objective, and right on both. It is measured behind the model's own last layers; a subclassed model's are not known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lossdoctor.facts import Exam, LossCall, Values
 from lossdoctor.rules import repairs, shared
@@ -46,9 +47,22 @@ def check(exam: Exam) -> Iterator[Finding]:
         elif (
             call.label in _ROWS
             and call.arguments.get("axis", -1) == -1
-            and call.target_shapes[0] == call.output_shapes[0]
+            and call.target_shapes[0] in (call.output_shapes[0], (*call.output_shapes[0], 1))
         ):
-            yield from _rows(exam, call, found)
+            yield from _rows(
+                exam, call, _squeezed(found) if len(call.target_shapes[0]) > len(call.output_shapes[0]) else found
+            )
+
+
+def _squeezed(found: Values) -> Values:
+    """Without the last axis of size 1, as Keras gives them to the loss."""
+    numbers, counted = found.numbers, found.counted
+    return replace(
+        found,
+        data=found.data[..., 0],
+        numbers=None if numbers is None else numbers[..., 0],
+        counted=None if counted is None else counted[..., 0],
+    )
 
 
 def _checked(exam: Exam) -> list[LossCall]:
@@ -98,7 +112,10 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
     sums = found.numbers.sum(axis=-1)
     counts = found.counted if found.counted is None else found.counted.any(axis=-1)
     negative = found.where(found.numbers < -1e-3)
-    wrong = (abs(sums - 1) > 1e-2) & (sums != 0) & (sums == sums)
+    rise, norm = exam.probes.slopes.get(str(call.outputs[0]), (0.0, 0.0))
+    other_gradient = abs(rise - norm) > _OFF * norm
+    # Rows of zeros count as nothing where the gradient is the loss's own.
+    wrong = (abs(sums - 1) > 1e-2) & (other_gradient | (sums != 0)) & (sums == sums)
     if counts is not None:
         wrong &= counts
     if not wrong.any() and negative is None:
@@ -119,8 +136,7 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
     }
     fixes = (*_sums_as_weights(exam, call, found), *_fixes(exam, call, found))
     where = (found.path, str(call.outputs[0]))
-    rise, norm = exam.probes.slopes.get(where[1], (0.0, 0.0))
-    if abs(rise - norm) > _OFF * norm:
+    if other_gradient:
         message = (
             f"{said}: Keras reports the {call.label} of these rows and follows another gradient. Along it the loss rises by "
             f"{shared.number(rise)} a unit, and the gradient says {shared.number(norm)}."
@@ -143,7 +159,12 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
 
 def _sums_as_weights(exam: Exam, call: LossCall, found: Values) -> tuple[Fix, ...]:
     """The same objective of rows that sum to 1: what they sum to, as the samples' weights."""
-    if found.path != "y" or exam.case.batch.sample_weight is not None or call.arguments.get("label_smoothing"):
+    if (
+        found.path != "y"
+        or call.target_shapes != call.output_shapes
+        or exam.case.batch.sample_weight is not None
+        or call.arguments.get("label_smoothing")
+    ):
         return ()
     edits = (
         BatchEdit("sample_weight = y.sum(-1)"),
