@@ -34,8 +34,9 @@ def check(exam: Exam) -> Iterator[Finding]:
     flat = isinstance(loss, list | tuple) and all(trees.is_leaf(v) for v in loss)
     short = () if flat or trees.is_leaf(loss) else tuple(_nested(exam))
     yield from short
+    wrapped = shared.unwrapped(loss, outputs) is not None  # LD504's, where fit runs
     for call in exam.fit.calls:
-        ran = not shared.raises(exam) and bool(call.weight)
+        ran = not shared.raises(exam) and bool(call.weight) and not wrapped
         told = any(call.loss_path.startswith(finding.where[0]) for finding in short)
         if call.subtree and call.builtin and (ran or shared.failed_in(exam, call)) and not told:
             yield _for_several(exam, call)
