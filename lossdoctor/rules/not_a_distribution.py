@@ -134,7 +134,6 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
         "smallest sum": float(sums.min()),
         "largest sum": float(sums.max()),
     }
-    fixes = (*_sums_as_weights(exam, call, found), *_fixes(exam, call, found))
     where = (found.path, str(call.outputs[0]))
     if other_gradient:
         message = (
@@ -142,6 +141,7 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
             f"{shared.number(rise)} a unit, and the gradient says {shared.number(norm)}."
         )
         evidence |= {"rise of the loss along the gradient": rise, "norm of the gradient": norm}
+        fixes = (_sums_as_weights(exam, call, found), *_fixes(exam, call, found))
         yield RULE.finding("error", "silent", message, where=where, evidence=evidence, fixes=fixes)
         return
     # Counts (a multinomial likelihood) and single entries with a weight (policy gradients) are written so on purpose.
@@ -157,47 +157,39 @@ def _rows(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
     )
 
 
-def _sums_as_weights(exam: Exam, call: LossCall, found: Values) -> tuple[Fix, ...]:
+def _sums_as_weights(exam: Exam, call: LossCall, found: Values) -> Fix:
     """The same objective of rows that sum to 1: what they sum to, as the samples' weights."""
-    if (
-        found.path != "y"
-        or call.target_shapes != call.output_shapes
-        or exam.case.batch.sample_weight is not None
-        or call.arguments.get("label_smoothing")
-    ):
-        return ()
-    edits = (
-        BatchEdit("sample_weight = y.sum(-1)"),
-        BatchEdit("y = y / np.where(y.sum(-1) == 0, 1, y.sum(-1))[..., None]"),
-    )
     title = "give what the rows sum to as sample weights: the same objective"
-    return (Fix(title, "batch", "safe", code="\n".join(edit.code for edit in edits), edits=edits),)
+    if call.arguments.get("label_smoothing") or call.target_shapes != call.output_shapes:
+        return repairs.by_hand("give rows that sum to 1", "batch", "what the numbers stand for is not in the batch")
+    if found.path != "y" or exam.case.batch.sample_weight is not None:
+        code = f"{found.path} / {found.path}.sum(-1, keepdims=True)"
+        return repairs.by_hand(title, "batch", "other targets or weights have to be told apart", code)
+    sums = BatchEdit("sample_weight = y.sum(-1)")
+    rows = BatchEdit("y = y / np.where(y.sum(-1) == 0, 1, y.sum(-1))[..., None]")
+    return Fix(title, "batch", "safe", code=f"{sums.code}\n{rows.code}", edits=(sums, rows))
 
 
 def _fixes(exam: Exam, call: LossCall, found: Values) -> tuple[Fix, ...]:
-    bits = found.numbers is not None and bool(((found.numbers == 0) | (found.numbers == 1)).all())
-    return (
-        repairs.activation(
+    """For several entries a row, which may be several labels; and, where nothing is negative, for shares."""
+    numbers = found.numbers
+    assert numbers is not None
+    fixes: list[Fix] = []
+    if ((numbers != 0).sum(axis=-1) > 1).any():
+        title, logits = (
             "several labels at once want sigmoid and binary cross-entropy",
-            exam,
-            str(call.outputs[0]),
-            "linear" if call.arguments.get("from_logits") else "sigmoid",
-            more=(CompileEdit("loss", repairs.replaced(exam, "loss", {call.loss_path: "binary_crossentropy"})),),
+            call.arguments.get("from_logits"),
         )
-        if bits and not call.arguments.get("from_logits")
-        else repairs.by_hand(
-            "several labels at once want sigmoid and binary cross-entropy",
-            "compile",
-            "what the numbers stand for is not in the batch",
-        ),
-        repairs.on_leaf(
-            "or divide each row by its sum",
-            exam,
-            found.path,
-            f"{found.path} / np.maximum({found.path}.sum(-1, keepdims=True), 1e-12)",
-            "review",
-        ),
-    )
+        loss = CompileEdit("loss", repairs.replaced(exam, "loss", {call.loss_path: "binary_crossentropy"}))
+        fixes.append(
+            repairs.activation(title, exam, str(call.outputs[0]), "sigmoid", more=(loss,))
+            if ((numbers == 0) | (numbers == 1)).all() and not logits
+            else repairs.by_hand(title, "compile", "what the numbers stand for is not in the batch")
+        )
+    if (numbers >= 0).all():
+        expression = f"{found.path} / np.maximum({found.path}.sum(-1, keepdims=True), 1e-12)"
+        fixes.append(repairs.on_leaf("or divide each row by its sum", exam, found.path, expression, "review"))
+    return tuple(fixes)
 
 
 def _whole(found: Values) -> bool:
