@@ -123,10 +123,12 @@ def _model(path: str, forward: bool) -> bytes:
 
     An HDF5 file has no checksums: it counts whole, if reading it takes no longer than Keras takes to import.
     """
+    from lossdoctor.case.archive import HDF5
+
     if not os.path.isfile(path):
         raise Unknown(path)
     with open(path, "rb") as stream:
-        if stream.read(4) == b"\x89HDF":
+        if stream.read(len(HDF5)) == HDF5:
             if os.path.getsize(path) > _WHOLE_HDF5:
                 raise Unknown(path)
             stream.seek(0)

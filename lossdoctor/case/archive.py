@@ -13,6 +13,7 @@ from typing import IO, Any
 from lossdoctor.types import CaseError
 
 _CONFIG = "config.json"
+HDF5 = b"\x89HDF"  # how such a file begins
 _METADATA = "metadata.json"
 # A config of a model with thousands of layers takes a few MiB.
 _MOST_CONFIG = 64 << 20
@@ -86,7 +87,7 @@ def read_model_config(path: str) -> ModelArchive:
             return _read_folder(file, path)
         with open(file, "rb") as stream:
             start = stream.read(8)
-        if start.startswith(b"\x89HDF"):
+        if start.startswith(HDF5):
             return _read_hdf5(path)
         with zipfile.ZipFile(file) as archive:
             config = _document(archive, _CONFIG, path)

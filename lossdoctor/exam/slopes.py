@@ -27,7 +27,11 @@ def slopes(setup: Setup, stepper: Stepper, first: Step, run: Run) -> Mapping[str
     paths, targets = trees.paths("y_pred", setup.outputs), dict(trees.leaves("y", setup.y))
     found = {}
     for call in run.calls:
-        if call.label != "categorical_crossentropy" or call.subtree or len(call.targets) != len(call.outputs):
+        if (
+            call.label != "categorical_crossentropy"
+            or not call.builtin
+            or not len(call.targets) == len(call.outputs) == 1
+        ):
             continue
         output, shape = str(call.outputs[0]), call.output_shapes[0]
         if call.target_shapes[0] in (shape, (*shape, 1)) and _unlike_one(targets.get(str(call.targets[0])), shape):

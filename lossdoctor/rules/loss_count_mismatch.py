@@ -31,7 +31,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     loss, outputs = exam.case.compile.loss, exam.case.model.outputs
     if shared.losses_by_group(exam) is not None:
         return  # LD204's
-    flat = isinstance(loss, list | tuple) and all(trees.is_leaf(v) for v in loss)
+    flat = shared.is_flat_list(loss)
     short = () if flat or trees.is_leaf(loss) else tuple(_nested(exam))
     yield from short
     wrapped = shared.unwrapped(loss, outputs) is not None  # LD504's, where fit runs
@@ -215,12 +215,14 @@ def _for_several(exam: Exam, call: LossCall) -> Finding:
         and len(outputs) == shared.count(exam.case.model.outputs)
     )
     tree = each if alone else trees.map_leaves(lambda leaf: each if leaf == At(call.loss_path) else leaf, present)
-    fix = repairs.compile_argument("give each output this loss", "loss", tree, "review")
-    if _other_container(present, exam.case.model.outputs):
-        fix = _in_container(present, exam.case.model.outputs)
+    outside = _other_container(present, exam.case.model.outputs)
+    fixes = (
+        _in_container(present, exam.case.model.outputs)
+        if outside
+        else repairs.compile_argument("give each output this loss", "loss", tree, "review"),
+    )
     what = f"{call.loss_path} is one {call.label} for {len(outputs)} outputs, {shared.listed(outputs)}: Keras calls it once with all of them, and"
     where, shapes = (call.loss_path, *outputs), [list(shape) for shape in call.output_shapes]
-    fixes = (fix,)
     if shared.raises(exam):
         seen: dict[str, object] = {"error": shared.error(exam), "output shapes": shapes}
         message = f"{what} cannot make one tensor of them: fit raises."

@@ -109,7 +109,7 @@ def _output(path: str) -> str:
 def _below(exam: Exam, path: str) -> list[str]:
     """The outputs for which the losses at `path` are."""
     there = _output(path)
-    return [p for p in trees.paths("y_pred", exam.case.model.outputs) if p == there or p.startswith(f"{there}[")]
+    return [p for p in trees.paths("y_pred", exam.case.model.outputs) if shared.below(p, there)]
 
 
 def _below_a_list(exam: Exam, path: str) -> Finding:

@@ -119,8 +119,7 @@ def _declared(exam: Exam, path: str, key: str | None) -> tuple[Fix, ...]:
 def _wrong_count(exam: Exam) -> bool:
     """A flat list of losses with too few or too many entries: LD503's."""
     loss = exam.case.compile.loss
-    plain = isinstance(loss, list | tuple) and all(trees.is_leaf(part) for part in loss)
-    return plain and len(loss) != shared.count(exam.case.model.outputs)
+    return shared.is_flat_list(loss) and len(loss) != shared.count(exam.case.model.outputs)
 
 
 def _given(exam: Exam, given: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def put(tree: Tree, root: str, path: str, expression: str) -> str:
         # The common case without a look at the siblings: there may be thousands, and a finding for each.
         return f"{root} | {{{name!r}: {put(tree[name], root + key[0], path, expression)}}}"
     children = [(step, node) for step, node in trees.children(tree)]
-    i = next(n for n, (step, _) in enumerate(children) if _under(path, root + step))
+    i = next(n for n, (step, _) in enumerate(children) if shared.below(path, root + step))
     step, node = children[i]
     inner = put(node, root + step, path, expression)
     if isinstance(tree, dict):
@@ -51,10 +51,6 @@ def put(tree: Tree, root: str, path: str, expression: str) -> str:
         items = [*([f"*{root}[:{i}]"] if i else []), inner, *([f"*{root}[{i + 1}:]"] if i + 1 < len(children) else [])]
     body = ", ".join(items)
     return f"({body},)" if isinstance(tree, tuple) else f"[{body}]"
-
-
-def _under(path: str, node: str) -> bool:
-    return path == node or path.startswith((node + "[", node + "."))
 
 
 def compile_argument(

@@ -223,13 +223,18 @@ def by_own_names(exam: Exam, argument: str) -> Tree | None:
     None where a key names no single output.
     """
     given, outputs = getattr(exam.case.compile, argument), exam.case.model.outputs
-    if not isinstance(given, dict) or not isinstance(outputs, dict) or not all(map(trees.is_leaf, given.values())):
+    if not isinstance(given, dict) or not isinstance(outputs, dict) or set(given) <= set(outputs):
         return None
     paths = {str(last_key(path)): path for path in output_paths(exam)}
-    if len(paths) < count(outputs) or not set(given) <= set(paths) or set(given) <= set(outputs):
+    if len(paths) < count(outputs) or not set(given) <= set(paths) or not all(map(trees.is_leaf, given.values())):
         return None
     held = {paths[key]: At(f"{argument}[{key!r}]") for key, leaf in given.items() if leaf is not None}
     return trees.pack(outputs, [held.get(path) for path in flat_outputs(exam)])
+
+
+def below(path: str, node: str) -> bool:
+    """True for a node's own path and for every path below it."""
+    return path == node or path.startswith((node + "[", node + "."))
 
 
 def pairs(exam: Exam) -> Iterator[tuple[LossCall, str, str | None]]:
@@ -309,8 +314,7 @@ def losses_by_group(exam: Exam) -> dict[Any, Tree] | None:
     None for other losses, and where the user's own would not run as losses of the groups: then they may be meant for all outputs.
     """
     loss, outputs, declared = exam.case.compile.loss, exam.case.model.outputs, exam.declared
-    flat = isinstance(loss, list | tuple) and all(trees.is_leaf(part) for part in loss)
-    if not flat or not isinstance(outputs, dict) or not 1 < len(loss) == len(outputs) < count(outputs):
+    if not is_flat_list(loss) or not isinstance(outputs, dict) or not 1 < len(loss) == len(outputs) < count(outputs):
         return None
     if declared is None or "loss" not in declared.changed:
         return None
@@ -319,6 +323,11 @@ def losses_by_group(exam: Exam) -> dict[Any, Tree] | None:
     return {
         key: None if part is None else At(f"loss[{i}]") for i, (key, part) in enumerate(zip(outputs, loss, strict=True))
     }
+
+
+def is_flat_list(tree: Tree) -> bool:
+    """A list or tuple of leaves."""
+    return isinstance(tree, list | tuple) and all(trees.is_leaf(part) for part in tree)
 
 
 def is_short(loss: Tree, outputs: Tree) -> bool:

@@ -60,8 +60,8 @@ def check(exam: Exam) -> Iterator[Finding]:
     )
 
 
-def _groups(exam: Exam) -> Iterator[tuple[str, str, int, int]]:
-    """(path of the targets, the node around them, targets, outputs) of every list of targets in a group that has another number of outputs."""
+def _groups(exam: Exam) -> Iterator[tuple[str, str, tuple[str, ...], int, int]]:
+    """(path of the targets, that of the node around them, the outputs' steps there, targets, outputs) of every list of targets in a group that has another number of outputs."""
     for path, outputs, given in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y):
         places, held = dict(trees.children(outputs)), dict(trees.children(given))
         if not (isinstance(outputs, dict) and isinstance(given, dict)) and list(places) != list(held):
@@ -69,10 +69,12 @@ def _groups(exam: Exam) -> Iterator[tuple[str, str, int, int]]:
         for step, part in ((step, part) for step, part in held.items() if step in places):
             expected, number = shared.count(places[step]), shared.count(part)
             if isinstance(part, list | tuple) and not trees.is_leaf(places[step]) and number != expected:
-                yield f"{path}{step}", path, number, expected
+                yield f"{path}{step}", path, tuple(places), number, expected
 
 
-def _in_group(exam: Exam, where: str, around: str, number: int, expected: int) -> Iterator[Finding]:
+def _in_group(
+    exam: Exam, where: str, around: str, steps: tuple[str, ...], number: int, expected: int
+) -> Iterator[Finding]:
     """A group's targets are too few or too many: fit raises, or pairs what follows with other outputs than theirs."""
     counts = f"{where} holds {number} target{'s' * (number != 1)} for {expected} output{'s' * (expected != 1)}"
     evidence: dict[str, object] = {"targets": number, "outputs": expected}
@@ -85,22 +87,13 @@ def _in_group(exam: Exam, where: str, around: str, number: int, expected: int) -
             )
         return
     root = f"y_pred{around[1:]}"
-    steps = [step for step, _ in trees.children(dict(_nodes(exam))[around])]
     for _, output, target in shared.pairs(exam):
-        group = next((step for step in steps if _below(output, root + step)), None)
-        if group is None or target is None or not _below(target, around) or _below(target, around + group):
+        group = next((step for step in steps if shared.below(output, root + step)), None)
+        if group is None or target is None or not shared.below(target, around) or shared.below(target, around + group):
             continue
         told = f"{counts}, and Keras, which pairs all of them in one order, trains {output} on {target}."
         yield RULE.finding("error", "silent", told, where=(where, output, target), evidence=evidence, fixes=(fix,))
         return
-
-
-def _nodes(exam: Exam) -> Iterator[tuple[str, object]]:
-    return ((path, outputs) for path, outputs, _ in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y))
-
-
-def _below(path: str, node: str) -> bool:
-    return path == node or path.startswith(f"{node}[")
 
 
 def _left_out(exam: Exam, expected: int, given: int) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ Keras 3.15.1, both: outputs `[m, [z, a]]` with targets `{"z": t, "pair": [u, v]}
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from lossdoctor import near, trees
 from lossdoctor.facts import Exam
@@ -34,10 +35,20 @@ def check(exam: Exam) -> Iterator[Finding]:
         unknown = [key for key in given if key not in known and not _deeper(exam, str(key))]
         if not unknown:
             continue
-        left_over, groups = [name for name in known if name not in given], _group_names(exam, path)
+        node = _Node(path, known, given, [name for name in known if name not in given], _group_names(exam, path))
         for key in unknown:
-            free = [name for name in left_over if (name in groups) != trees.is_leaf(given[key])]
-            yield from _judge(exam, path, str(key), known, left_over, free)
+            yield from _judge(exam, node, str(key), given[key])
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A dict of targets: its path, the outputs' names there, those of them that no target has, and those of several outputs."""
+
+    path: str
+    known: tuple[str, ...]
+    given: dict[str, object]
+    left: list[str]
+    groups: set[str]
 
 
 def _deeper(exam: Exam, key: str) -> bool:
@@ -62,27 +73,14 @@ def key_nodes(exam: Exam) -> Iterator[tuple[str, tuple[str, ...], dict[str, obje
             yield path, exam.case.model.output_names, given
 
 
-def _judge(
-    exam: Exam, path: str, key: str, known: tuple[str, ...], left_over: list[str], free: list[str]
-) -> Iterator[Finding]:
-    """`left_over` are the outputs' names that no target has, `free` those of them that this target could have."""
-    here = f"{path}[{key!r}]"
+def _judge(exam: Exam, node: _Node, key: str, target: object) -> Iterator[Finding]:
+    here = f"{node.path}[{key!r}]"
+    free = [name for name in node.left if (name in node.groups) != trees.is_leaf(target)]
     # A key that no output lacks is an extra one, not a slip of the pen.
-    meant = (near.nearest(key, free) or free * (len(left_over) == 1))[:1] if free else []
+    meant = (near.nearest(key, free) or free * (len(node.left) == 1))[:1] if free else []
     hint = f"; did you mean {meant[0]!r}?" if meant else ""
-    placed = _by_place(exam, path)
-    fixes = (
-        (placed,)
-        if placed is not None
-        else (_rekeyed(exam, path, key, meant[0], f"rename {key!r} to {meant[0]!r}"),)
-        if meant
-        else (_rekeyed(exam, path, key, None, f"drop {here}"),)
-        if not left_over
-        else (repairs.by_hand("give y the outputs' names and containers", "batch", f"whose {here} is, is not written"),)
-        if not free
-        else (*(_rekeyed(exam, path, key, name, f"if {key!r} is {name!r}: rename it", "review") for name in free[:4]),)
-    )
-    evidence: dict[str, object] = {"outputs": list(known), "targets": [str(k) for k in _keys(exam, path)]}
+    fixes = _fixes(exam, node, key, meant, free)
+    evidence: dict[str, object] = {"outputs": list(node.known), "targets": [str(k) for k in node.given]}
     if shared.raises(exam):
         if exam.fit.stage in shared.DISPATCH or shared.raised_on_strings(exam):
             evidence["error"] = shared.error(exam)
@@ -96,7 +94,7 @@ def _judge(
     pairs = [
         (output, target)
         for _, output, target in shared.pairs(exam)
-        if target is not None and (target == here or target.startswith(f"{here}["))
+        if target is not None and shared.below(target, here)
     ]
     met = [output for output, _ in pairs]
     if met in _groups(exam):
@@ -111,7 +109,7 @@ def _judge(
         return
     if not met:
         return
-    group = f"y_pred{path[1:]}[{meant[0]!r}]" if meant else ""
+    group = f"y_pred{node.path[1:]}[{meant[0]!r}]" if meant else ""
     in_place = all(output.removeprefix(group) == target.removeprefix(here) for output, target in pairs)
     if meant and (shared.last_key(met[0]) == meant[0] or in_place):
         message = f"{here} names no output of the model{hint} Keras pairs it with {met[0]} by sorted position, by luck."
@@ -122,6 +120,21 @@ def _judge(
             "by sorted position, without a word."
         )
         yield RULE.finding("error", "silent", message, where=(here, met[0]), evidence=evidence, fixes=fixes)
+
+
+def _fixes(exam: Exam, node: _Node, key: str, meant: list[str], free: list[str]) -> tuple[Fix, ...]:
+    """`meant` is the name that the key is taken for, `free` those that it could be."""
+    placed, here = _by_place(exam, node.path), f"{node.path}[{key!r}]"
+    if placed is not None:
+        return (placed,)
+    if meant:
+        return (_rekeyed(exam, node, key, meant[0], f"rename {key!r} to {meant[0]!r}"),)
+    if not node.left:
+        return (_rekeyed(exam, node, key, None, f"drop {here}"),)
+    if not free:
+        why = f"whose {here} is, is not written"
+        return (repairs.by_hand("give y the outputs' names and containers", "batch", why),)
+    return tuple(_rekeyed(exam, node, key, n, f"if {key!r} is {n!r}: rename it", "review") for n in free[:4])
 
 
 def _group_names(exam: Exam, path: str) -> set[str]:
@@ -149,19 +162,13 @@ def _by_place(exam: Exam, path: str) -> Fix | None:
     return repairs.statement("give the targets by place, as the outputs are", f"y = [{', '.join(items)}]", "review")
 
 
-def _rekeyed(exam: Exam, path: str, key: str, new: str | None, title: str, grade: Grade | None = None) -> Fix:
-    """The dict at `path` with one key by another name, or without it."""
-    node = next(n for at, _, n in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if at == path)
-    items = [(new if str(k) == key else k, f"{path}[{k!r}]") for k in node if str(k) != key or new is not None]
+def _rekeyed(exam: Exam, node: _Node, key: str, new: str | None, title: str, grade: Grade | None = None) -> Fix:
+    """The dict with one key by another name, or without it."""
+    path = node.path
+    items = [(new if str(k) == key else k, f"{path}[{k!r}]") for k in node.given if str(k) != key or new is not None]
     body = shared.dict_code([(str(k), v) for k, v in items])
     return repairs.statement(
         title, f"y = {repairs.put(exam.case.batch.y, 'y', path, body)}", grade or ("review" if new is None else "safe")
-    )
-
-
-def _keys(exam: Exam, path: str) -> list[object]:
-    return next(
-        list(node) for at, _, node in shared.nodes("y", exam.case.model.outputs, exam.case.batch.y) if at == path
     )
 
 

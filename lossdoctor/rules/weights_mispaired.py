@@ -62,11 +62,9 @@ def check(exam: Exam) -> Iterator[Finding]:
 
 def _by_own_names(exam: Exam) -> dict[str, float]:
     """The weights under the names of outputs that stand below a key."""
-    weights = exam.case.compile.loss_weights
-    if shared.by_own_names(exam, "loss_weights") is None:
-        return {}
-    named = {path: weights.get(shared.last_key(path)) for path in shared.flat_outputs(exam)}
-    return {path: float(weight) for path, weight in named.items() if weight is not None}
+    own, weights = shared.by_own_names(exam, "loss_weights"), exam.case.compile.loss_weights
+    named = [] if own is None else trees.leaves("y_pred", own)
+    return {path: float(weights[shared.last_key(path)]) for path, leaf in named if leaf is not None}
 
 
 def _by_elimination(exam: Exam, unknown: list[Any], observed: dict[str, float]) -> dict[str, float]:
