@@ -5,7 +5,9 @@ Read from the graph and the layers' configurations (`_keras_history` of a KerasT
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -70,39 +72,60 @@ _NAMED = {
 }
 
 
-def output_tensors(model: Any, x: Tree, outputs: Tree) -> tuple[Any, ...]:
-    """One symbolic tensor an output leaf (Keras's flat order), with its history where there is one, else None.
+@dataclass(frozen=True)
+class Ends:
+    """Where a model's outputs come from, one entry an output leaf (Keras's flat order): see `ModelSpec`."""
 
-    A functional model has them; a subclassed one is called once on symbolic inputs (a copy, so that
-    no layer of the caller's gets a node), which works where its `call` uses layers and `keras.ops` alone.
+    tails: tuple[Tail | None, ...]
+    activations: tuple[str | None, ...]
+    activation_layers: tuple[str | None, ...]
+
+
+def ends(model: Any, x: Tree, outputs: Tree) -> Ends:
+    """The last layers in front of every output, as far as the graph shows them.
+
+    A functional model has a graph; a subclassed one is called once on symbolic inputs, which works where its `call` uses layers
+    and `keras.ops` alone: a copy of it, or, where its class cannot be made from its config, the model itself, which forgets the call.
     """
-    count = len(trees.values(outputs))
-    functional = graph(model)
-    found = trees.values(functional.output) if functional is not None else _traced(model, x)
-    return tuple(found) if len(found) == count else (None,) * count
+    functional, count = graph(model), len(trees.values(outputs))
+    with contextlib.nullcontext() if functional is not None else _forgotten(model):
+        found = trees.values(functional.output) if functional is not None else _traced(model, x)
+        tensors = tuple(found) if len(found) == count else (None,) * count
+        return Ends(_tails(tensors, outputs), tuple(_name(t) for t in tensors), _activation_layers(model, tensors))
 
 
 def _traced(model: Any, x: Tree) -> list[Any]:
     try:
-        copy = unbuilt_copy(model)
+        try:
+            called = unbuilt_copy(model)
+        except Exception:  # its `__init__` takes what its config does not hold
+            called = model
         with weightless():
             inputs = trees.map_leaves(
                 lambda s: None if s is None else keras.Input(batch_shape=s.shape, dtype=s.dtype), x
             )
-            return trees.values(copy.call(inputs))
-    except Exception:  # plain backend code in `call`, or a class that cannot be copied: nothing is known
+            return trees.values(called.call(inputs))
+    except Exception:  # plain backend code in `call`: nothing is known
         return []
 
 
-def activations(tensors: tuple[Any, ...]) -> tuple[str | None, ...]:
-    """The name of the activation that each output leaves through; "linear" where a Dense or Conv layer has none.
-
-    None where the graph does not show it (a merge, a normalization, a custom layer ...).
-    """
-    return tuple(_name(tensor) for tensor in tensors)
+@contextlib.contextmanager
+def _forgotten(model: Any) -> Iterator[None]:
+    """A scope after which the model's layers have the nodes of before: a symbolic call adds one to each (`ops/node.py`)."""
+    nodes = [n for layer in model._flatten_layers() for n in (layer._inbound_nodes, layer._outbound_nodes)]
+    counts = [len(n) for n in nodes]
+    try:
+        yield
+    finally:
+        for found, count in zip(nodes, counts, strict=True):
+            del found[count:]
 
 
 def _name(tensor: Any) -> str | None:
+    """The name of the activation that an output leaves through; "linear" where a Dense or Conv layer has none.
+
+    None where the graph does not show it (a merge, a normalization, a custom layer ...).
+    """
     for operation, _ in _backwards(tensor):
         kind = type(operation).__name__
         activation = _activation(operation)
@@ -120,7 +143,7 @@ def _name(tensor: Any) -> str | None:
     return None
 
 
-def activation_layers(model: Any, tensors: tuple[Any, ...]) -> tuple[str | None, ...]:
+def _activation_layers(model: Any, tensors: tuple[Any, ...]) -> tuple[str | None, ...]:
     """Code of the model's own layer whose attribute `activation` each output leaves through, None where there is none.
 
     ``get_layer('scores')``, or ``layers[-1]`` where Keras made up the name: those are numbered anew in every process.
@@ -185,7 +208,7 @@ def _is_linear(operation: Any) -> bool:
     return affine and free and _is_own(layer) and getattr(layer, "activation", None) is keras.activations.linear
 
 
-def tails(tensors: tuple[Any, ...], outputs: Tree) -> tuple[Tail | None, ...]:
+def _tails(tensors: tuple[Any, ...], outputs: Tree) -> tuple[Tail | None, ...]:
     """One `Tail` an output leaf (Keras's flat order): the real last layers, in front of which variables can stand."""
     return tuple(
         _tail(tensor, spec) or _bare(tensor, spec) for tensor, spec in zip(tensors, trees.values(outputs), strict=True)

@@ -204,16 +204,16 @@ def describe(
     calls = steps.step_calls(model, overridden)
     added = steps.added_losses(model)
     said.extend([*steps.step_notes(calls), *added])
-    tensors = _graph.output_tensors(model, specs, outputs)
+    ends = _graph.ends(model, specs, outputs)
     return ModelSpec(
         source=source,
         kind=_keras.kind(model),  # type: ignore[arg-type]
         outputs=outputs,
         output_names=_keras.output_names(model),
         inputs=declared,
-        tails=_graph.tails(tensors, outputs),
-        activations=_graph.activations(tensors),
-        activation_layers=_graph.activation_layers(model, tensors),
+        tails=ends.tails,
+        activations=ends.activations,
+        activation_layers=ends.activation_layers,
         masks=tuple(trees.values(masks)),
         call_error=refused[1] if refused else call_error,
         preprocessor=refused[0] if refused else None,

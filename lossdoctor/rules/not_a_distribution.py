@@ -14,7 +14,7 @@ Entries with sample weight 0 do not count.
 Rows that do not sum to 1 under `categorical_crossentropy` (of a softmax, or from logits), Keras 3.15.1 on TensorFlow: the loss is -sum(y * log p), the gradient
 that is followed is p - y, which is that of rows that sum to 1 (`softmax_cross_entropy_with_logits`): rows of zeros train, too; a policy gradient by targets of one-hot rows times an
 advantage is none, and counts train towards the most frequent class alone. On JAX the gradient is the loss's own, sum(y) * p - y. Sample weights of the rows' sums,
-with rows divided by them, are the same objective, and right on both. It is measured behind the model's own last layers; a subclassed model's are not known.
+with rows divided by them, are the same objective, and right on both. It is measured behind the model's own last layers, where the graph or a symbolic call shows them.
 """
 
 from __future__ import annotations

@@ -488,4 +488,12 @@ FOUND: dict[str, Case] = {
     ),
     # LD503: a container too many around all losses, one of them None.
     "a tuple of losses in a list of its own": Case(3, (Z, A, Output("m", (1,))), [(MSE, None, MAE)], (ONE, TWO, ONE)),
+    # LD703, on TensorFlow: the last layer of a model whose class cannot be made from its config.
+    "rows that do not sum to 1, and a subclassed model": Case(
+        4,
+        Output("cls", (3,), "softmax"),
+        Loss("categorical_crossentropy"),
+        Target("bits", (4, 3), 0, 2),
+        made="subclassed",
+    ),
 }
