@@ -41,7 +41,7 @@ def _examine(case: Case) -> Exam:
     if case.forward and not case.model.call_error and case.model.predictions is None:
         case = with_predictions(case)
     inputs = _inputs(case)
-    broken = case.model.call_error or (inputs.error if inputs else None)
+    broken = _refusal(case, inputs)
     if broken:
         raised = Run(Outcome("raises", error=broken), stage="model")
         return _not_run(case, inputs, raised, "the model cannot be called on the batch's x")
@@ -131,6 +131,16 @@ def _inputs(case: Case) -> InputRun | None:
         return None
     metrics = case.compile.metrics is not None or case.compile.weighted_metrics is not None
     return run_inputs(case.model.inputs, case.batch.x, metrics)
+
+
+def _refusal(case: Case, inputs: InputRun | None) -> str | None:
+    """What a call of the model on x raises, or None."""
+    if inputs is None or inputs.error:
+        return case.model.call_error or (inputs.error if inputs else None)
+    # The model's own call was tried with x by the inputs' names; where Keras deals x out otherwise, those sizes meet no Input.
+    x = case.batch.x
+    dealt = isinstance(x, dict) and any(p.input in x and p.x not in (None, f"x[{p.input!r}]") for p in inputs.pairs)
+    return None if dealt and case.model.preprocessor is None else case.model.call_error
 
 
 def _without_loss(case: Case) -> Run:
