@@ -496,4 +496,8 @@ FOUND: dict[str, Case] = {
         Target("bits", (4, 3), 0, 2),
         made="subclassed",
     ),
+    # A model of outputs in a list of one returns that one: the oracle took targets like it for too many.
+    "targets like the only element of the outputs": Case(
+        3, ([Z, {"a": A}],), {"z": MSE, "a": MAE}, [ONE, {"a": TWO}], None, [Weights((3,), 1), {"a": Weights((3,), 2)}]
+    ),
 }

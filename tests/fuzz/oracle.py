@@ -118,7 +118,7 @@ def _losses(case: Case) -> list[Any]:
     count = len(leaves(case.outputs))
     if is_leaf(case.loss):
         return [case.loss] * count
-    given = assigned(case.outputs, case.loss, "loss")
+    given = _assigned(case, case.loss, "loss")
     return [None if loss is MISSING else loss for loss in given]
 
 
@@ -140,7 +140,7 @@ def _weights(case: Case, chosen: list[Any], trained: list[int]) -> list[float]:
         return [float(found.get(i, 1.0)) for i in range(count)]
     return [
         1.0 if w is MISSING or w is None else float(w)
-        for w in assigned(case.outputs, given, "loss weight", _names(case, trained))
+        for w in _assigned(case, given, "loss weight", _names(case, trained))
     ]
 
 
@@ -157,7 +157,7 @@ def _spread(case: Case, given: Tree, trained: list[int], what: str) -> list[Any]
     if is_leaf(given) and len(trained) == 1 < count:
         return [given if i in trained else MISSING for i in range(count)]  # the one output that is trained
     try:
-        return assigned(case.outputs, given, what, _names(case, trained))
+        return _assigned(case, given, what, _names(case, trained))
     except NoMeaning:
         if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], list | tuple):
             return _spread(case, given[0], trained, what)  # one container too many, around all
@@ -167,6 +167,18 @@ def _spread(case: Case, given: Tree, trained: list[int], what: str) -> list[Any]
 def _names(case: Case, trained: list[int]) -> set[str]:
     flat = leaves(case.outputs)
     return {flat[i].name for i in trained}
+
+
+def _assigned(case: Case, given: Tree, what: str, wanted: set[str] | None = None) -> list[Any]:
+    """`assigned` to the outputs, or to what a functional model returns: of a list of one, that one (`unpack_singleton`)."""
+    outputs = case.outputs
+    try:
+        return assigned(outputs, given, what, wanted)
+    except NoMeaning:
+        single = isinstance(outputs, list | tuple) and len(outputs) == 1 and not is_leaf(outputs[0])
+        if case.made == "subclassed" or not single:
+            raise
+        return assigned(outputs[0], given, what, wanted)
 
 
 def assigned(outputs: Tree, given: Tree, what: str, wanted: set[str] | None = None) -> list[Any]:
