@@ -174,6 +174,8 @@ def notes(exam: Exam) -> tuple[str, ...]:
         said.append(
             "real predictions: no weights were loaded, and seeded plausible values stand in for what the model would predict"
         )
+    if "compiled" in exam.skipped:
+        said.append(f"the compiled step: {exam.skipped['compiled']}")
     if "strategy" in exam.skipped:
         said.append(f"the replicas of the model's strategy: {exam.skipped['strategy']}")
     if any(m is not None for m in case.model.masks):

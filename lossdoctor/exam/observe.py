@@ -28,6 +28,8 @@ from lossdoctor.types import Case, Outcome, Tree
 
 # Loss scales that are tried where Keras's own gives a gradient beyond float16.
 _SCALES = (2.0**10, 2.0**5, 1.0)
+# Above so many outputs TensorFlow's graph of one step takes megabytes an output, and more than its share of time.
+_MOST_TRACED = 256
 _EVEN = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
 
@@ -57,7 +59,8 @@ def _examine(case: Case) -> Exam:
 
 
 def _examined(case: Case, inputs: InputRun | None) -> Exam:
-    given = make_setup(case)
+    skipped: dict[str, str] = {} if case.forward else {"forward": "only with --forward, which runs the model itself"}
+    given = _as_traced(make_setup(case), skipped)
     fit = standin.run(given, "fit")
     setup = as_fit(given) if fit.outcome.status == "ok" else given
     # With one output, `train_on_batch` hands the one array of weights on as it is.
@@ -67,7 +70,6 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
     given = replace(given, loss_scale=setup.loss_scale)
     batch = _train_on_batch(given, fit, replay) if alike else standin.run(given, "train_on_batch")
     fit, batch = (with_broadcasts(setup, standin.weighed(setup, _filled(run, replay))) for run in (fit, batch))
-    skipped: dict[str, str] = {} if case.forward else {"forward": "only with --forward, which runs the model itself"}
     seen = fit if fit.outcome.status == "ok" or not batch.calls else batch
     return Exam(
         case=case,
@@ -88,6 +90,21 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
         replicated=replicated(setup, fit, case.model.strategy, skipped),
         skipped=skipped,
     )
+
+
+def _as_traced(setup: Setup, skipped: dict[str, str]) -> Setup:
+    """The case to be run eagerly where its graph would be too large, and losses and metrics are Keras's own, which do the same in both."""
+    count = len(setup.starts)
+    own = [part for tree in (setup.loss, setup.metrics, setup.weighted_metrics) for part in trees.values(tree)]
+    if (
+        count <= _MOST_TRACED
+        or setup.run_eagerly
+        or _keras.backend_name() != "tensorflow"
+        or not all(part is None or isinstance(part, str) or watching.is_builtin(part) for part in own)
+    ):
+        return setup
+    skipped["compiled"] = f"its graph of {count} outputs is large; Keras took the step eagerly, with run_eagerly=True"
+    return replace(setup, run_eagerly=True)
 
 
 def _scaled(case: Case, begun: Begun) -> Begun:

@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 import lossdoctor
-from lossdoctor.exam import probes, standin
+from lossdoctor.exam import observe, probes, standin
 from lossdoctor.exam.metrics import _Known
 from lossdoctor.rules.repairs import put
 
@@ -60,6 +60,27 @@ def test_a_compiled_step_is_traced_once_and_logs_what_keras_logs() -> None:
     assert traced == 3
     outputs = {pair.output: pair.value for pair in report.data.pairs}
     assert len(outputs) == 3 and report.data.outcomes["fit"].loss == pytest.approx(sum(outputs.values()), rel=1e-5)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_many_outputs_are_run_eagerly_to_the_same_end(monkeypatch: pytest.MonkeyPatch, crossed: bool) -> None:
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, {name: keras.layers.Dense(1)(inputs) for name in ("z", "a", "m")})
+    model.compile("sgd", loss="mse", metrics={"a": ["mae"]})
+    random = np.random.default_rng(0)
+    x, targets = random.normal(size=(ROWS, 2)), {name: random.normal(size=(ROWS, 1)) for name in ("z", "a", "m")}
+    y = list(targets.values()) if crossed else targets
+    traced = lossdoctor.check(model, (x, y))
+    monkeypatch.setattr(observe, "_MOST_TRACED", 2)
+    eager = lossdoctor.check(model, (x, y))
+    assert any("run_eagerly=True" in note for note in eager.data.checks.notes) == ON_TENSORFLOW
+    assert [(p.output, p.target, p.value) for p in eager.data.pairs] == [
+        (p.output, p.target, pytest.approx(p.value, rel=1e-5)) for p in traced.data.pairs
+    ]
+    assert [f.code for f in eager.findings] == [f.code for f in traced.findings]
+    assert any(f.severity == "error" for f in eager.findings) == crossed
+    own = lossdoctor.check(model, (x, y), loss=squared)
+    assert not any("run_eagerly=True" in note for note in own.data.checks.notes)
 
 
 def test_weights_are_told_apart_by_their_place_where_they_are_equal() -> None:
