@@ -114,12 +114,12 @@ def start(number: int, shape: Any, unit: bool = False) -> np.ndarray:
 
 
 def _mask(spec: Any) -> np.ndarray | None:
-    """A plausible mask of the output's mask shape: the last step of every other sample is padding."""
+    """A plausible mask of the output's mask shape: the last step of every other sample is padding, of a single one none."""
     if spec is None or any(d is None for d in spec.shape):
         return None
     mask = np.ones(spec.shape, dtype=bool)
     if mask.ndim >= 2 and mask.shape[1] > 1:
-        mask[::2, -1] = False
+        mask[0 if len(mask) > 1 else 1 :: 2, -1] = False
     return mask
 
 

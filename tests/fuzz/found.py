@@ -500,4 +500,8 @@ FOUND: dict[str, Case] = {
     "targets like the only element of the outputs": Case(
         3, ([Z, {"a": A}],), {"z": MSE, "a": MAE}, [ONE, {"a": TWO}], None, [Weights((3,), 1), {"a": Weights((3,), 2)}]
     ),
+    # LD532, on JAX: what shows that the weights miss the steps is all steps counting.
+    "weights of the squeezed steps of one masked row": Case(
+        1, SEQUENCE, Loss("cubed", "function"), Target("numbers", (1, 2), 21), None, Weights((1, 2), 11)
+    ),
 }
