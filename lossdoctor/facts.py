@@ -309,7 +309,7 @@ class Probes:
     call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `resized` is the case with `resized_rows` rows, a number close by
     that is neither an axis nor the number of outputs, run where the number of rows equals another axis. `scales` maps an output to the gradient's
     norm over that with every loss reduced by "sum_over_batch_size"; `doubled`, of a batch of one row, that with all sample weights twice over that
-    as they are; `turned`, of such a batch, the outputs whose gradient is the same with the row's weights in reverse order; `ones`, where a loss gets the weights of several outputs, that with all of them 1 over that without.
+    as they are; `turned` the outputs whose gradient is the same with every row's weights in reverse order; `ones`, where a loss gets the weights of several outputs, that with all of them 1 over that without.
     `slopes` maps an output, where rows of a categorical cross-entropy do not sum to 1, to (the rise of the loss along its gradient, the gradient's norm).
     """
 

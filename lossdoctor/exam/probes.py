@@ -279,13 +279,13 @@ def _doubled(setup: Setup, stepper: Stepper, first: Step) -> dict[str, float]:
 
 
 def _turned(setup: Setup, stepper: Stepper, first: Step) -> tuple[str, ...]:
-    """The outputs whose gradient stays as it is, in a batch of one row, with the weights of that row in reverse order.
+    """The outputs whose gradient stays as it is with the weights of every row in reverse order.
 
-    Not tried where an array of weights reads the same in both directions, which would show nothing."""
+    Not tried where an array of several weights a row reads the same in both directions, which would show nothing."""
     weights = () if setup.sample_weight is None else trees.values(setup.sample_weight)
-    given = [w for w in weights if isinstance(w, np.ndarray) and w.size > 1]
-    told = not any(_alike(w, _reversed(w)) for w in given)
-    step = _reweighted(setup, stepper, _reversed) if aligned(setup) == 1 and told else None
+    given = [w for w in weights if isinstance(w, np.ndarray) and w.ndim > 1 and w.size > len(w)]
+    told = bool(given) and not any(_alike(w, _reversed(w)) for w in given)
+    step = _reweighted(setup, stepper, _reversed) if aligned(setup) and told else None
     return tuple(o for o, g in first.gradients.items() if step is not None and g.any() and _alike(g, step.gradients[o]))
 
 

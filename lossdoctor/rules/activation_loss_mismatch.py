@@ -64,7 +64,7 @@ def _finding(exam: Exam, call: LossCall, reading: Readings, name: str) -> Findin
         },
         fixes=(
             repairs.activation(f'end the model with activation="{other}"', exam, output, other),
-            repairs.other_loss("or use the loss for this activation", exam, call.loss_path, better),
+            repairs.crossentropy("or use the loss for this activation", exam, call, better),
         ),
     )
 

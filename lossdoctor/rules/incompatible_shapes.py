@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor.facts import Exam
+from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
@@ -50,16 +50,15 @@ def check(exam: Exam) -> Iterator[Finding]:
             "loss": call.label,
             "error": shared.error(exam),
         },
-        fixes=_fixes(exam, where[0], target, output, call.label, call.loss_path),
+        fixes=_fixes(exam, call),
     )
 
 
-def _fixes(
-    exam: Exam, path: str, target: tuple[int, ...], output: tuple[int, ...], label: str, loss_path: str
-) -> tuple[Fix, ...]:
-    if label in shared.SPARSE and target == output:
+def _fixes(exam: Exam, call: LossCall) -> tuple[Fix, ...]:
+    path, target, output = str(call.targets[0]), call.target_shapes[0], call.output_shapes[0]
+    if call.label in shared.SPARSE and target == output:
         return (
-            repairs.other_loss("one-hot targets want the dense loss", exam, loss_path, "categorical_crossentropy"),
+            repairs.crossentropy("one-hot targets want the dense loss", exam, call, "categorical_crossentropy"),
             repairs.on_leaf("or turn the targets into class numbers", exam, path, f"np.argmax({path}, -1)", "review"),
         )
     return (

@@ -11,7 +11,19 @@ from weakref import WeakKeyDictionary
 from lossdoctor import trees
 from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import shared
-from lossdoctor.types import ActivationEdit, At, BatchEdit, CompileEdit, Edit, Fix, FixTarget, Grade, NewLoss, Tree
+from lossdoctor.types import (
+    ActivationEdit,
+    At,
+    BatchEdit,
+    CompileEdit,
+    Edit,
+    Fix,
+    FixTarget,
+    Grade,
+    Made,
+    NewLoss,
+    Tree,
+)
 
 _SPELLED_OUT = 8
 _KEY = re.compile(r"\[('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")\]")
@@ -94,6 +106,26 @@ def replaced(exam: Exam, argument: str, leaves: Mapping[str, Any]) -> Tree:
 def other_loss(title: str, exam: Exam, path: str, leaf: Any, grade: Grade = "review") -> Fix:
     """Another loss at one place of the compiled losses (a name of Keras's, a new function, None)."""
     return compile_argument(title, "loss", replaced(exam, "loss", {path: leaf}), grade)
+
+
+# What Keras's cross-entropies take, and what it is where nothing is given (`losses/losses.py`).
+_DEFAULTS: dict[str, Any] = {"from_logits": False, "label_smoothing": 0.0, "ignore_class": None, "axis": -1}
+_TAKEN = {
+    "categorical_crossentropy": ("from_logits", "label_smoothing", "axis"),
+    "binary_crossentropy": ("from_logits", "label_smoothing", "axis"),
+    "sparse_categorical_crossentropy": ("from_logits", "ignore_class", "axis"),
+}
+
+
+def crossentropy(title: str, exam: Exam, call: LossCall, name: str, grade: Grade = "review") -> Fix:
+    """The cross-entropy `name` in the place of that of `call`, with its reduction and arguments; to be reviewed where it takes one of them not."""
+    given = {key: value for key, value in call.arguments.items() if value != _DEFAULTS.get(key, value)}
+    kept = {key: value for key, value in given.items() if key in _TAKEN[name]}
+    if call.reduction != "sum_over_batch_size":
+        kept["reduction"] = call.reduction
+    whole = given.keys() <= kept.keys() and "focal" not in call.label
+    made = Made("".join(part.capitalize() for part in name.split("_")), kept) if kept else name
+    return other_loss(title, exam, call.loss_path, made, grade if whole else "review")
 
 
 def configured(title: str, exam: Exam, paths: Collection[str], grade: Grade = "review", **changes: Any) -> Fix:

@@ -18,7 +18,7 @@ Nested outputs and a flat list of targets: one array of weights is put at every 
 A loss of a subtree gets the weights of all its outputs: those in a list or tuple are stacked (two of `(N, 1)` are `(2, N, 1)`, and meet every sample), with those in a dict
 `fit` raises.
 Of weights with more axes one last axis of size 1 is squeezed: `(N, 1)` weigh samples, `(N, 1, 1)` meet every sample.
-`(N, D)` weights on `(N, D)` outputs do not weigh columns: the loss has one value a sample by then.
+`(N, D)` weights on `(N, D)` outputs do not weigh columns: the loss has one value a sample by then. `(N, K)` weights on an output `(N, 1, D)` all meet the one value of their sample.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         elif not shared.raises(exam) and found is not None and found.after > 0 and _stacked(exam, call):
             seen = f"The sample weights of {found.output} reach {call.label} in a {trees.container(_container(exam))} of one, which becomes the shape "
             yield _missed(call, found.output, f"{seen}{call.sample_weight_shape}", _kept(found), _bare(exam))
-        elif not shared.raises(exam) and _too_many_axes(exam, call) and (tried := _tried(exam, call, found)):
+        elif not shared.raises(exam) and _too_many(exam, call) and (tried := _tried(exam, call, found)):
             yield _missed(
                 call,
                 str(call.outputs[0]),
@@ -192,7 +192,7 @@ def _parted(exam: Exam, call: LossCall, whole: tuple[str, ArrayRef]) -> Finding:
 
 
 def _tried(exam: Exam, call: LossCall, found: Zeroed | None) -> _Tried | None:
-    """What shows weights of too many axes to miss what they are written for; None where nothing does."""
+    """What shows too many weights to miss what they are written for; None where nothing does."""
     if found is not None and found.after > 0:
         return _kept(found)
     if str(call.outputs[0]) in exam.probes.turned and max(call.sample_weight_shape or (1,)) > 1:
@@ -200,10 +200,13 @@ def _tried(exam: Exam, call: LossCall, found: Zeroed | None) -> _Tried | None:
     return None
 
 
-def _too_many_axes(exam: Exam, call: LossCall) -> bool:
-    """Weights with more axes than the values of the loss have: they are lined up with the wrong ones. Keras squeezes one last axis of size 1."""
+def _too_many(exam: Exam, call: LossCall) -> bool:
+    """More weights than the loss has values: axes too many, which are lined up with the wrong ones (Keras squeezes a last one of size 1), or several for one value."""
     weights, values = call.sample_weight_shape or (), _valued(exam, call)
-    return values is not None and len(weights) - (weights[-1:] == (1,)) > max(1, len(values))
+    if values is None:
+        return False
+    several = len(weights) == len(values) and any(w > v == 1 for w, v in zip(weights[1:], values[1:], strict=True))
+    return several or len(weights) - (weights[-1:] == (1,)) > max(1, len(values))
 
 
 def _valued(exam: Exam, call: LossCall) -> tuple[int, ...] | None:

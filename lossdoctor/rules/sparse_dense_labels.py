@@ -21,8 +21,8 @@ from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import repairs, shared
-from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding, Made
+from lossdoctor.rules.rule import Example, Rule
+from lossdoctor.types import Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -42,7 +42,11 @@ def _finding(exam: Exam, call: LossCall, encoding: str) -> Finding:
         sparse = call.label in ("categorical_crossentropy", "categorical_focal_crossentropy")
         fixes = (
             *(
-                (_other(exam, call, "use the loss for class numbers", "sparse_categorical_crossentropy"),)
+                (
+                    repairs.crossentropy(
+                        "use the loss for class numbers", exam, call, "sparse_categorical_crossentropy", "safe"
+                    ),
+                )
                 if sparse
                 else ()
             ),
@@ -56,7 +60,7 @@ def _finding(exam: Exam, call: LossCall, encoding: str) -> Finding:
             f"{target} holds one-hot rows, shape {call.target_shapes[0]}, but {call.label} takes class numbers: {end}."
         )
         fixes = (
-            _other(exam, call, "use the loss for one-hot rows", "categorical_crossentropy"),
+            repairs.crossentropy("use the loss for one-hot rows", exam, call, "categorical_crossentropy", "safe"),
             repairs.on_leaf("or turn the rows into class numbers", exam, target, f"np.argmax({target}, -1)"),
         )
     return RULE.finding(
@@ -72,14 +76,6 @@ def _finding(exam: Exam, call: LossCall, encoding: str) -> Finding:
         },
         fixes=fixes,
     )
-
-
-def _other(exam: Exam, call: LossCall, title: str, name: str) -> Fix:
-    """The loss for the other encoding, on probabilities or logits as before."""
-    if not call.arguments.get("from_logits"):
-        return repairs.other_loss(title, exam, call.loss_path, name, "safe")
-    made = Made("".join(part.capitalize() for part in name.split("_")), {"from_logits": True})
-    return repairs.other_loss(title, exam, call.loss_path, made, "safe")
 
 
 _MODEL = """\
@@ -100,6 +96,12 @@ RULE = Rule(
         Example(
             "class numbers for categorical cross-entropy",
             _MODEL.format(loss="categorical_crossentropy") + "y = np.arange(8) % 3\n",
+            "error",
+        ),
+        Example(
+            "class numbers for a sum of losses, which the repair keeps",
+            _MODEL.replace('loss="{loss}"', 'loss=keras.losses.CategoricalCrossentropy(reduction="sum")')
+            + "y = np.arange(8) % 3\n",
             "error",
         ),
         Example(

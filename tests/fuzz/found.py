@@ -504,4 +504,29 @@ FOUND: dict[str, Case] = {
     "weights of the squeezed steps of one masked row": Case(
         1, SEQUENCE, Loss("cubed", "function"), Target("numbers", (1, 2), 21), None, Weights((1, 2), 11)
     ),
+    # LD532: (N, K) weights where the loss has one value a sample.
+    "several weights for the one value of each sample": Case(
+        3, Output("a", (1, 2)), MSE, Target("numbers", (3, 1, 2), 20), None, Weights((3, 2), 10)
+    ),
+    "several weights for the one value of a single sample": Case(
+        1, Output("a", (1, 2)), Loss("cubed", "function"), Target("numbers", (1, 1, 2), 20), None, Weights((1, 2), 10)
+    ),
+    # LD305: the repair keeps the loss's reduction.
+    "class numbers under a sum of losses for rows": Case(
+        3,
+        (_CLASSES, replace(_CLASSES, name="m")),
+        (Loss("categorical_crossentropy", "object", "sum"), Loss("categorical_crossentropy")),
+        (Target("classes", (3,), 1, 3), Target("rows", (3, 3), 2, 3)),
+    ),
+    # The oracle: equal weights under keys that name nothing are each output's, with a loss or without.
+    "equal weights of a group under other names, one output without a loss": Case(
+        3, [[Z, Output("m", (1,))], A], [[None, MAE], MSE], [[ONE, TWO], ONE], [{"o0": 10.0, "o1": 10.0}, 10.0]
+    ),
+    # The oracle: which output a target by place is for is open where its rank is another than its own loss wants.
+    "targets by place, one of them with an axis too many for its own loss": Case(
+        3,
+        {name: Output(name, (3, 2)) for name in ("m", "box", "cls")},
+        {"m": Loss("log_cosh"), "box": Loss("cubed", "object"), "cls": Loss("cubed", "object")},
+        [Target("numbers", (3, 3, 2), 20), Target("numbers", (3, 3, 2), 11), Target("numbers", (3, 3, 2, 1), 22)],
+    ),
 }

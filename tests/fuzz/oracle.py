@@ -266,14 +266,13 @@ def _keys(outputs: Tree) -> list[Any]:
 def _by_elimination(named: dict[str, Any], given: dict[str, Any], what: str, wanted: set[str] | None) -> dict[str, Any]:
     """Keys that name no output, renamed where only one output is left for them (or any of those left, as they are all alike)."""
     unknown = [k for k in given if k not in named]
-    left = [
-        k
-        for k, node in named.items()
-        if k not in given and (wanted is None or any(leaf.name in wanted for leaf in leaves(node)))
-    ]
+    free = [k for k in named if k not in given]
+    left = [k for k in free if wanted is None or any(leaf.name in wanted for leaf in leaves(named[k]))]
     if not unknown:
         return given
     alike = all(is_leaf(given[k]) and _equal(given[k], given[unknown[0]]) for k in unknown)
+    if len(unknown) == len(free) and alike:
+        left = free  # for outputs without a loss, too
     if len(unknown) != len(left) or (len(unknown) > 1 and not alike):
         raise NoMeaning(f"{what} {unknown[0]!r} names no output")
     return {k: node for k, node in given.items() if k in named} | {
@@ -333,10 +332,10 @@ def objective(case: Case, meant: list[Term], raw: list[np.ndarray]) -> float:
         if (
             by_place
             and (term.loss.kind, term.loss.form) == ("cubed", "object")
-            and len(term.target.shape) == len(output.shape) > 0
+            and len(term.target.shape) != len(output.shape) + 1 > 1
         ):
             raise Ambiguous(
-                "by place, a target without the axis that its own loss wants may be meant for another output"
+                "by place, a target of another rank than its own loss wants may be meant for another output"
             )
         if term.loss.form == "scalar" and output.masked:
             raise Ambiguous("a user's own loss that returns one number may look at the mask itself")
