@@ -30,6 +30,36 @@ def tie(outputs: Tree, given: Tree, names: Names = None) -> Tree:
     return _onto_sequence(outputs, given, names)
 
 
+def tie_targets(outputs: Tree, given: Tree, names: Names) -> Tree:
+    """`tie` for targets, where a dict for outputs in a list further down goes by their names, too."""
+    return tie(outputs, by_place(outputs, given, names), names)
+
+
+def by_place(outputs: Tree, given: Tree, names: Names) -> Tree:
+    """Targets with each dict for outputs in a list or tuple further down in their order, where its keys are their names."""
+    if names is None or len(trees.values(outputs)) != len(names):
+        return given
+    by_path = dict(zip(trees.paths("y_pred", outputs), names, strict=True))
+    return _by_place("y_pred", outputs, given, by_path)
+
+
+def _by_place(path: str, outputs: Tree, given: Tree, names: dict[str, str]) -> Tree:
+    if trees.is_leaf(outputs) or trees.is_leaf(given):
+        return given
+    steps = list(trees.children(outputs))
+    if isinstance(outputs, dict) != isinstance(given, dict):
+        called = [names.get(path + step) for step, _ in steps]
+        named = path != "y_pred" and isinstance(given, dict) and len(given) == len({*called}) == len(called)
+        return [given[name] for name in called] if named and {*given} == {*called} else given
+    if isinstance(outputs, dict):
+        inner = {key: (path + step, node) for key, (step, node) in zip(outputs, steps, strict=True)}
+        return type(given)((k, _by_place(*inner[k], v, names) if k in inner else v) for k, v in given.items())
+    if len(given) != len(steps):
+        return given
+    parts = [_by_place(path + step, node, v, names) for (step, node), v in zip(steps, given, strict=True)]
+    return given if all(new is old for new, old in zip(parts, given, strict=True)) else parts
+
+
 def _unwrapped(outputs: Tree, given: Tree) -> Tree:
     """`given` without containers of one that the outputs lack: Keras flattens both."""
     while isinstance(given, list | tuple) and len(given) == 1 != len(outputs) and not trees.is_leaf(given[0]):
@@ -120,6 +150,13 @@ def tie_weights(outputs: Tree, weights: Tree, names: Names) -> Tree:
 def sorted_order_differs(outputs: Tree) -> bool:
     """True where Keras would visit the outputs in another order than they were written."""
     return trees.paths("", outputs) != [p for p, _ in trees.declared_leaves("", outputs)]
+
+
+def named_in_list(outputs: Tree, given: Tree, names: Names) -> bool:
+    """True where targets are named for outputs in a list or tuple."""
+    if isinstance(outputs, list | tuple) and isinstance(given, dict):
+        return True
+    return trees.paths("", by_place(outputs, given, names)) != trees.paths("", given)
 
 
 def positional(outputs: Tree, given: Tree) -> bool:

@@ -202,14 +202,14 @@ def _declared(case: Case, setup: Setup) -> Declared | None:
     """The case with names for places, run; None where nothing was written by place or by name against a list."""
     outputs, names = setup.outputs, setup.output_names
     y, loss, weights = (
-        tied.tie(outputs, setup.y, names),
+        tied.tie_targets(outputs, setup.y, names),
         tied.tie_losses(outputs, setup.loss, names),
         tied.tie_weights(outputs, setup.loss_weights, names),
     )
     changed = tuple(
         name
         for name, differs in (
-            ("y", tied.positional(outputs, setup.y) or _named_list(outputs, setup.y)),
+            ("y", tied.positional(outputs, setup.y) or tied.named_in_list(outputs, setup.y, names)),
             ("loss", loss != setup.loss and tied.positional(outputs, setup.loss)),
             ("loss_weights", _mixed(setup.loss, setup.loss_weights) or tied.positional(outputs, setup.loss_weights)),
         )
@@ -221,7 +221,7 @@ def _declared(case: Case, setup: Setup) -> Declared | None:
         weights = setup.loss_weights
     repaired = replace(setup, y=y, loss=loss, loss_weights=weights)
     return Declared(
-        targets=tied.by_output(outputs, tied.tie(outputs, tied.paths("y", setup.y), names)),
+        targets=tied.by_output(outputs, tied.tie_targets(outputs, tied.paths("y", setup.y), names)),
         losses=tied.by_output(outputs, tied.tie_losses(outputs, tied.paths("loss", setup.loss), names)),
         weights={
             path: float(value)
@@ -231,10 +231,6 @@ def _declared(case: Case, setup: Setup) -> Declared | None:
         changed=changed,
         run=standin.replay(repaired),
     )
-
-
-def _named_list(outputs: Tree, given: Tree) -> bool:
-    return isinstance(outputs, list | tuple) and isinstance(given, dict)
 
 
 def _mixed(loss: Tree, weights: Tree) -> bool:

@@ -12,7 +12,8 @@ Name the targets: a dict with the outputs' keys cannot be paired wrongly.
 ## Measured
 Keras 3.15.1, TensorFlow and JAX: outputs `{"z": ..., "a": ...}`, targets `[z, a]`: z's target trains a, through `fit`
 and `train_on_batch` alike. An `OrderedDict` keeps its own order. Outputs declared as a list are paired by place, and a dict of
-targets by `output_names` (3.4, and 3.7 and later; see LD206). Reported as keras-team/keras#20346 and #20596.
+targets by `output_names` (3.4, and 3.7 and later; see LD206); outputs in a list further down are not: `{"pair": {"z": t, "a": u}}` for
+`{"pair": [z, a]}` trains z on u. Reported as keras-team/keras#20346 and #20596.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ def check(exam: Exam) -> Iterator[Finding]:
     declared = exam.declared
     if declared is None or "y" not in declared.changed:
         return
+    named = _named_for_places(exam)
     fix = repairs.statement(
-        "name the targets",
+        "give the targets by place, as the outputs are" if named else "name the targets",
         f"y = {shared.tree_code(exam.case.model.outputs, lambda path: declared.targets.get(path, 'None'))}",
     )
     crossed = [
@@ -47,13 +49,22 @@ def check(exam: Exam) -> Iterator[Finding]:
         crossed = []
     fits_as_declared = declared.run.outcome.status == "ok" and _misfits(declared.run) <= _misfits(exam.run)
     if crossed and not shared.raises(exam) and fits_as_declared:
-        yield _swapped(exam, declared, crossed, fix)
+        yield _swapped(exam, declared, crossed, fix, named)
     elif crossed and not shared.raises(exam):
         yield _sorted_on_purpose(exam, crossed, fix)
     elif (
         _order_to_blame(exam) and declared.run.outcome.status == "ok" and sorted_order_differs(exam.case.model.outputs)
     ):
         yield _raises(exam, declared, crossed, fix)
+    elif not crossed and named and not shared.raises(exam):
+        yield RULE.finding(
+            "info",
+            "note",
+            f"{named} is a dict, and its outputs stand in a list or tuple: Keras deals it out in sorted-key order, which here is theirs.",
+            where=(named,),
+            evidence={"outputs": list(exam.case.model.output_names or ())},
+            fixes=(fix,),
+        )
     elif not crossed and isinstance(exam.case.model.outputs, dict) and not shared.raises(exam) and exam.run.calls:
         yield RULE.finding(
             "info",
@@ -66,6 +77,13 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence={"outputs": list(shared.names(exam))},
             fixes=(fix,),
         )
+
+
+def _named_for_places(exam: Exam) -> str:
+    """The path of the first dict of targets for outputs in a list or tuple below the first level; "" where there is none."""
+    nodes = shared.nodes("y", exam.case.model.outputs, exam.case.batch.y)
+    found = (path for path, output, given in nodes if isinstance(given, dict) and isinstance(output, list | tuple))
+    return next((path for path in found if path != "y"), "")
 
 
 def _alike(output: str, target: str, meant: str) -> str:
@@ -137,13 +155,13 @@ def _bare(shape: tuple[int, ...]) -> tuple[int, ...]:
     return _bare(shape[:-1]) if len(shape) > 1 and shape[-1] == 1 else shape
 
 
-def _swapped(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]], fix: Fix) -> Finding:
+def _swapped(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]], fix: Fix, named: str) -> Finding:
     output, target, meant = crossed[0]
     as_is, as_declared = exam.run.outcome.loss, declared.run.outcome.loss
     return RULE.finding(
         "error",
         "silent",
-        f"{output} is trained on {target}, not on {meant}: Keras deals positional targets out in sorted-key order, "
+        f"{output} is trained on {target}, not on {meant}: Keras deals {_what(target, named)} out in sorted-key order, "
         f"without a word. On these predictions the loss is {shared.number(as_is)}; paired as declared it is "
         f"{shared.number(as_declared)}.",
         where=tuple(p for o, t, _ in crossed for p in (o, t)),
@@ -152,7 +170,15 @@ def _swapped(exam: Exam, declared: Declared, crossed: list[tuple[str, str, str]]
             "loss paired as declared": as_declared,
             **{f"{o} gets": t for o, t, _ in crossed},
         },
-        fixes=(fix, _as_trained(exam)),
+        fixes=(fix,) if named else (fix, _as_trained(exam)),
+    )
+
+
+def _what(target: str, named: str) -> str:
+    return (
+        f"the dict {named}, whose outputs stand in a list or tuple,"
+        if named and shared.below(target, named)
+        else "positional targets"
     )
 
 
@@ -200,6 +226,18 @@ RULE = Rule(
     check=check,
     bad=(
         Example("z's target trains a", _MODEL + "y = [z, a]\n", "error"),
+        Example(
+            "names for outputs in a list further down",
+            """\
+i = keras.Input((4,))
+pair = [layers.Dense(1, name="z")(i), layers.Dense(1, name="a")(i)]
+model = keras.Model(i, {"pair": pair, "cls": layers.Dense(1)(i)})
+model.compile(loss={"pair": ["mse", "mae"], "cls": "mse"})
+x = np.ones((8, 4))
+y = {"pair": {"z": np.ones((8, 1)), "a": np.zeros((8, 1))}, "cls": np.ones((8, 1))}
+""",
+            "error",
+        ),
         Example(
             "right by luck of the alphabet",
             _MODEL.replace(

@@ -14,7 +14,7 @@ Rename the key to the output's name, or drop the entry.
 Keras 3.15.1, TensorFlow. Outputs `{"box", "cls"}`, targets `{"bbox", "cls"}`: the loss is handed the *string* "bbox" and
 raises "Cannot convert 'bbox' to EagerTensor". An extra key: "y_true and y_pred have different structures". With
 `loss={"box": "mse"}` and targets `{"bbox": ...}`: silent, paired by position. Keras 3.4.1, JAX: targets with unknown keys are left out without a word.
-Keras 3.15.1, both: outputs `[m, [z, a]]` with targets `{"z": t, "pair": [u, v]}`: all are dealt out by sorted position, m is trained on u.
+Keras 3.15.1, both: outputs `{"pair": [z, a]}` with targets `{"pair": {"size": t, "place": u}}`, and a loss for each: z is trained on u. Outputs `[m, [z, a]]` with targets `{"z": t, "pair": [u, v]}`: all are dealt out by sorted position, m is trained on u.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lossdoctor import near, trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import Finding, Grade
+from lossdoctor.types import ArrayRef, Finding, Grade
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -38,6 +38,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         node = _Node(path, known, given, [name for name in known if name not in given], _group_names(exam, path))
         for key in unknown:
             yield from _judge(exam, node, str(key), given[key])
+    for path, names, given in _grouped(exam):
+        yield from _in_list(exam, path, names, given)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,60 @@ def key_nodes(exam: Exam) -> Iterator[tuple[str, tuple[str, ...], dict[str, obje
             and exam.case.model.output_names
         ):
             yield path, exam.case.model.output_names, given
+
+
+def _grouped(exam: Exam) -> Iterator[tuple[str, dict[str, str], dict[str, object]]]:
+    """(path, {output: its name, "" where it has none}, the dict) for every dict of targets for outputs in a list or tuple further down."""
+    outputs, y, names = exam.case.model.outputs, exam.case.batch.y, exam.case.model.output_names or ()
+    paths = trees.paths("y_pred", outputs)
+    called = dict(zip(paths, names, strict=True)) if len(names) == len(paths) else {}
+    for path, output, given in shared.nodes("y", outputs, y):
+        flat = isinstance(given, dict) and isinstance(output, list | tuple) and len(given) == len(output)
+        if path != "y" and flat and all(map(trees.is_leaf, (*output, *given.values()))):
+            yield path, {p: called.get(p, "") for p in trees.paths(f"y_pred{path[1:]}", output)}, given
+
+
+def _in_list(exam: Exam, path: str, names: dict[str, str], given: dict[str, object]) -> Iterator[Finding]:
+    """Keys of which some name none of the outputs, which stand in a list: Keras deals their targets out in sorted order, and no key says that it should not."""
+    unknown = [key for key in given if key not in names.values()]
+    left = [output for output, name in names.items() if name not in given]
+    if not unknown or shared.raises(exam):
+        return
+    # One key too many and one output without is a slip; of more only the order as written can say what is meant.
+    slip = {left[0]: unknown[0]} if len(left) == len(unknown) == 1 else {}
+    meant = [slip.get(o, name) for o, name in names.items()] if slip else list(given)
+    met = {output: shared.last_key(target) for _, output, target in shared.pairs(exam) if output in names}
+    crossed = [o for o, name in names.items() if name in given and met.get(o) != name]
+    alike = _alike([*given.values()], exam.case.rows) or (
+        not crossed and _alike([given[k] for k in unknown], exam.case.rows)
+    )
+    if {*met} != {*names} or alike:
+        return
+    luck = not crossed and [met[o] for o in names] == meant
+    first = next(iter(crossed or names))
+    where = f"{path}[{str(unknown[0])!r}]"
+    yield RULE.finding(
+        "warning" if luck else "error",
+        "risk" if luck else "silent",
+        f"{where} names no output of the model. The outputs of {path} stand in a list or tuple, and Keras deals a dict out to them in sorted-key order, without a "
+        f"word: {first} is trained on {path}[{met[first]!r}]{', as written, by luck' if luck else ''}.",
+        where=(where, first),
+        evidence={"outputs": [name or "?" for name in names.values()], "targets": [str(key) for key in given]},
+        fixes=(
+            repairs.statement(
+                "give the targets by place, as the outputs are",
+                f"y = {repairs.put(exam.case.batch.y, 'y', path, '[' + ', '.join(f'{path}[{key!r}]' for key in meant) + ']')}",
+                "review",
+            ),
+        ),
+    )
+
+
+def _alike(targets: list[object], rows: int) -> bool:
+    """True where several targets hold the same values: whose is whose does not matter."""
+    arrays = [target.rows(rows) for target in targets if isinstance(target, ArrayRef)]
+    same = all(a.shape == arrays[0].shape and bool((a == arrays[0]).all()) for a in arrays)
+    return len(arrays) == len(targets) > 1 and same
 
 
 def _judge(exam: Exam, node: _Node, key: str, target: object) -> Iterator[Finding]:
@@ -196,6 +252,18 @@ RULE = Rule(
         Example(
             "a misspelt key under partial losses: mask is trained on y['xob']",
             _MODEL + _TWO + 'y = {"xob": t, "mask": 3 * t}\n',
+            "error",
+        ),
+        Example(
+            "names of no output, for outputs in a list further down",
+            """\
+i = keras.Input((4,))
+pair = [layers.Dense(1, name="z")(i), layers.Dense(1, name="a")(i)]
+model = keras.Model(i, {"pair": pair, "cls": layers.Dense(1)(i)})
+model.compile(loss={"pair": ["mse", "mae"], "cls": "mse"})
+x = np.ones((8, 4))
+y = {"pair": {"size": np.ones((8, 1)), "place": np.zeros((8, 1))}, "cls": np.ones((8, 1))}
+""",
             "error",
         ),
         Example(

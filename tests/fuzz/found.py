@@ -529,4 +529,25 @@ FOUND: dict[str, Case] = {
         {"m": Loss("log_cosh"), "box": Loss("cubed", "object"), "cls": Loss("cubed", "object")},
         [Target("numbers", (3, 3, 2), 20), Target("numbers", (3, 3, 2), 11), Target("numbers", (3, 3, 2, 1), 22)],
     ),
+    # LD203: names for outputs in a tuple below a key, which Keras deals out in sorted order.
+    "names for the outputs of a group in a tuple": Case(
+        3,
+        {"top": (Z, A), "m": Output("m", (1,))},
+        {"top": (MSE, MAE), "m": MSE},
+        {"top": {"z": ONE, "a": TWO}, "m": ONE},
+    ),
+    # LD201: no names at all, in another order than the alphabet's.
+    "keys that name nothing for a group in a tuple": Case(
+        3, [(A, Z), Output("m", (1,))], [(MSE, MAE), MSE], [{"o1": ONE, "o0": TWO}, ONE]
+    ),
+    "keys that name nothing for a group of a subclassed model": Case(
+        3, [(A, Z), Output("m", (1,))], [(MSE, MAE), MSE], [{"o1": ONE, "o0": TWO}, ONE], made="subclassed"
+    ),
+    "one key that names nothing for a group in a tuple": Case(
+        3, [(Z, A), Output("m", (1,))], [(MSE, MAE), MSE], [{"a": ONE, "o0": TWO}, ONE]
+    ),
+    # The oracle: equal weights, whosever they are.
+    "equal weights under keys that name nothing, one of them a group's": Case(
+        3, (Output("m", (1,)), (A, Z)), (MSE, (MAE, MSE)), (ONE, (ONE, TWO)), {"o0": 0.5, "o1": (0.5, 0.5)}
+    ),
 }

@@ -138,10 +138,14 @@ def _weights(case: Case, chosen: list[Any], trained: list[int]) -> list[float]:
     if short:
         found = dict(zip(trained, given, strict=True))
         return [float(found.get(i, 1.0)) for i in range(count)]
-    return [
-        1.0 if w is MISSING or w is None else float(w)
-        for w in _assigned(case, given, "loss weight", _names(case, trained))
-    ]
+    try:
+        found = _assigned(case, given, "loss weight", _names(case, trained))
+    except NoMeaning:
+        flat = leaves(given)
+        if len(flat) != count or len({*flat}) > 1:
+            raise
+        found = flat  # one for each, and all alike: whose is whose does not matter
+    return [1.0 if w is MISSING or w is None else float(w) for w in found]
 
 
 def _spread(case: Case, given: Tree, trained: list[int], what: str) -> list[Any]:
@@ -248,11 +252,24 @@ def _by_name(outputs: Tree, given: dict[str, Any], what: str, wanted: set[str] |
     inner = _keys(outputs) if isinstance(outputs, dict) else []
     if unknown and len({*inner}) == len(inner) and {*given} <= {*inner} and all(map(is_leaf, given.values())):
         return [given.get(key, MISSING) for key in inner]  # by the outputs' own keys, some of which are in groups
-    given = _by_elimination(named, given, what, wanted)
+    try:
+        given = _by_elimination(named, given, what, wanted)
+    except NoMeaning:
+        if named is not outputs and _as_written(outputs, given):
+            raise Ambiguous("keys that name nothing may be in the order of the outputs") from None
+        raise
     found: list[Any] = []
     for key, node in named.items():
         found += assigned(node, given[key], what, wanted) if key in given else [MISSING] * len(leaves(node))
     return found
+
+
+def _as_written(outputs: Any, given: dict[str, Any]) -> bool:
+    """True for as many keys as outputs in a list, in the alphabet's order, which Keras takes, and those that name one at its place."""
+    if len(given) != len(outputs) or not all(map(is_leaf, (*outputs, *given.values()))):
+        return False
+    names = [output.name for output in outputs]
+    return [*given] == sorted(given) and all(key not in names or key == names[i] for i, key in enumerate(given))
 
 
 def _keys(outputs: Tree) -> list[Any]:
