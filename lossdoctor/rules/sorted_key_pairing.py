@@ -13,7 +13,7 @@ Name the targets: a dict with the outputs' keys cannot be paired wrongly.
 Keras 3.15.1, TensorFlow and JAX: outputs `{"z": ..., "a": ...}`, targets `[z, a]`: z's target trains a, through `fit`
 and `train_on_batch` alike. An `OrderedDict` keeps its own order. Outputs declared as a list are paired by place, and a dict of
 targets by `output_names` (3.4, and 3.7 and later; see LD206); outputs in a list further down are not: `{"pair": {"z": t, "a": u}}` for
-`{"pair": [z, a]}` trains z on u. Reported as keras-team/keras#20346 and #20596.
+`{"pair": [z, a]}` trains z on u; with weights nested alike `fit` raises a bare KeyError: 0. Reported as keras-team/keras#20346 and #20596.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ def check(exam: Exam) -> Iterator[Finding]:
         _order_to_blame(exam) and declared.run.outcome.status == "ok" and sorted_order_differs(exam.case.model.outputs)
     ):
         yield _raises(exam, declared, crossed, fix)
+    elif named and shared.raised_in_dispatch(exam) and _weights_alike(exam):
+        yield _weights_raise(exam, declared, named)
     elif not crossed and named and not shared.raises(exam):
         yield RULE.finding(
             "info",
@@ -84,6 +86,38 @@ def _named_for_places(exam: Exam) -> str:
     nodes = shared.nodes("y", exam.case.model.outputs, exam.case.batch.y)
     found = (path for path, output, given in nodes if isinstance(given, dict) and isinstance(output, list | tuple))
     return next((path for path in found if path != "y"), "")
+
+
+def _weights_alike(exam: Exam) -> bool:
+    """True where the weights are nested like y, and Keras misses a key of theirs."""
+    y, weights = exam.case.batch.y, exam.case.batch.sample_weight
+    alike = weights is not None and trees.paths("", y) == trees.paths("", weights)
+    return alike and shared.error(exam).startswith("KeyError")
+
+
+def _weights_raise(exam: Exam, declared: Declared, named: str) -> Finding:
+    weights = f"sample_weight{named[1:]}"
+
+    def by_place(root: str) -> str:
+        return shared.tree_code(
+            exam.case.model.outputs,
+            lambda path: f"{root}{declared.targets[path][1:]}" if path in declared.targets else "None",
+        )
+
+    return RULE.finding(
+        "error",
+        "raises",
+        f"{named} and {weights} are dicts, and their outputs stand in a list or tuple: Keras deals the targets out, looks for the weights by place, and "
+        "fit raises.",
+        where=(named, weights),
+        evidence={"outputs": list(exam.case.model.output_names or ()), "error": shared.error(exam)},
+        fixes=(
+            repairs.statement(
+                "give targets and weights by place, as the outputs are",
+                f"y, sample_weight = {by_place('y')}, {by_place('sample_weight')}",
+            ),
+        ),
+    )
 
 
 def _alike(output: str, target: str, meant: str) -> str:

@@ -550,4 +550,13 @@ FOUND: dict[str, Case] = {
     "equal weights under keys that name nothing, one of them a group's": Case(
         3, (Output("m", (1,)), (A, Z)), (MSE, (MAE, MSE)), (ONE, (ONE, TWO)), {"o0": 0.5, "o1": (0.5, 0.5)}
     ),
+    # LD203: the weights are looked for by place, and KeyError: 0 was told as an error without a cause.
+    "names for the outputs of a group in a tuple, and weights": Case(
+        3,
+        {"top": (Z, A), "m": Output("m", (1,))},
+        {"top": (MSE, MAE), "m": MSE},
+        {"top": {"z": ONE, "a": TWO}, "m": ONE},
+        None,
+        {"top": {"z": Weights((3,), 1), "a": Weights((3,), 2)}, "m": Weights((3,), 3)},
+    ),
 }

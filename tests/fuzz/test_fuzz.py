@@ -87,6 +87,12 @@ REPAIRED = {
     ],
     "one array of weights for a group": FOUND["one array of weights for a group"],
     "a misspelt group that comes before a name": FOUND["a misspelt group that comes before a name"],
+    "class numbers under a sum of losses for rows": FOUND["class numbers under a sum of losses for rows"],
+    "names for the outputs of a group in a tuple": FOUND["names for the outputs of a group in a tuple"],
+    "names for the outputs of a group in a tuple, and weights": FOUND[
+        "names for the outputs of a group in a tuple, and weights"
+    ],
+    "one key that names nothing for a group in a tuple": FOUND["one key that names nothing for a group in a tuple"],
     # LD501 offered to rename each to the group.
     "losses by the names of outputs below a key": Case(
         3,
