@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -108,7 +109,9 @@ def _told(told: Case | None, edit: CompileEdit) -> Case | None:
             return Loss(value)
         if isinstance(value, int | float):
             return value
-        assert not isinstance(value, Made) or value.name
+        if isinstance(value, Made) and set(value.arguments) <= {"reduction"}:
+            name = re.sub(r"(?<!^)(?=[A-Z])", "_", value.name).lower()
+            return Loss(name, "object", **value.arguments)
         raise Untold
 
     if told is None or edit.argument == "metrics":  # no part of the objective
