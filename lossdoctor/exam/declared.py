@@ -88,7 +88,9 @@ def _onto_sequence(outputs: Any, given: Tree, names: Names) -> Tree:
         return given
     values = list(given)
     if len(values) == len(items):
-        return [tie(o, v) for o, v in zip(items, values, strict=True)]
+        # Keras calls a loss of several outputs by losses in their container only.
+        kept = tuple if type(given) is tuple else list
+        return kept(tie(o, v) for o, v in zip(items, values, strict=True))
     return _pack_declared(outputs, values) if _one_for_each_leaf(outputs, values) else given
 
 

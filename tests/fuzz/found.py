@@ -556,4 +556,11 @@ FOUND: dict[str, Case] = {
         None,
         {"top": {"z": Weights((3,), 1), "a": Weights((3,), 2)}, "m": Weights((3,), 3)},
     ),
+    # LD203 tried the declared pairing with the losses in a list, which Keras reads otherwise.
+    "a flat list of targets, and a loss in a tuple for a group": Case(
+        3,
+        (Output("m", (1,)), {"z": Z, "a": A}),
+        (MAE, Loss("whole", "object", "sum")),
+        [Target("numbers", (3, 1), 0), ONE, TWO],
+    ),
 }
