@@ -255,6 +255,29 @@ def nodes(root: str, outputs: Tree, given: Tree) -> Iterator[tuple[str, Tree, Tr
             yield from nodes(root + step, steps[step], node)
 
 
+def dicts_for_lists(exam: Exam, root: str, given: Tree) -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
+    """(path, {output: its name, "" where it has none}, the dict) for every dict for outputs in a list or tuple further down, whose names Keras does not look at."""
+    outputs, called = exam.case.model.outputs, exam.case.model.output_names or ()
+    paths = trees.paths("y_pred", outputs)
+    by_path = dict(zip(paths, called, strict=True)) if len(called) == len(paths) else {}
+    for path, output, part in nodes(root, outputs, given):
+        alike = isinstance(part, dict) and isinstance(output, list | tuple) and len(part) == len(output)
+        plain = alike and all(isinstance(key, str) for key in part)  # numbers are places
+        if path != root and plain and all(map(trees.is_leaf, (*output, *part.values()))):
+            inside = trees.paths("y_pred" + path.removeprefix(root), output)
+            yield path, {p: by_path.get(p, "") for p in inside}, part
+
+
+def keys_meant(names: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+    """{output: key} for named outputs: one key too many and one output without is a slip; of more only the order as written can say what is meant."""
+    unknown = [key for key in given if key not in names.values()]
+    left = [output for output, name in names.items() if name not in given]
+    if len(left) == len(unknown) <= 1:
+        slip = dict(zip(left, unknown, strict=True))
+        return {output: slip.get(output, name) for output, name in names.items()}
+    return dict(zip(names, given, strict=True))
+
+
 def rows_of(leaf: Any) -> int | None:
     """The size of axis 0 of an array leaf, None for scalars and None."""
     return leaf.shape[0] if isinstance(leaf, ArrayRef | Spec) and leaf.shape else None

@@ -38,7 +38,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         node = _Node(path, known, given, [name for name in known if name not in given], _group_names(exam, path))
         for key in unknown:
             yield from _judge(exam, node, str(key), given[key])
-    for path, names, given in _grouped(exam):
+    for path, names, given in shared.dicts_for_lists(exam, "y", exam.case.batch.y):
         yield from _in_list(exam, path, names, given)
 
 
@@ -75,26 +75,12 @@ def key_nodes(exam: Exam) -> Iterator[tuple[str, tuple[str, ...], dict[str, obje
             yield path, exam.case.model.output_names, given
 
 
-def _grouped(exam: Exam) -> Iterator[tuple[str, dict[str, str], dict[str, object]]]:
-    """(path, {output: its name, "" where it has none}, the dict) for every dict of targets for outputs in a list or tuple further down."""
-    outputs, y, names = exam.case.model.outputs, exam.case.batch.y, exam.case.model.output_names or ()
-    paths = trees.paths("y_pred", outputs)
-    called = dict(zip(paths, names, strict=True)) if len(names) == len(paths) else {}
-    for path, output, given in shared.nodes("y", outputs, y):
-        flat = isinstance(given, dict) and isinstance(output, list | tuple) and len(given) == len(output)
-        if path != "y" and flat and all(map(trees.is_leaf, (*output, *given.values()))):
-            yield path, {p: called.get(p, "") for p in trees.paths(f"y_pred{path[1:]}", output)}, given
-
-
 def _in_list(exam: Exam, path: str, names: dict[str, str], given: dict[str, object]) -> Iterator[Finding]:
     """Keys of which some name none of the outputs, which stand in a list: Keras deals their targets out in sorted order, and no key says that it should not."""
     unknown = [key for key in given if key not in names.values()]
-    left = [output for output, name in names.items() if name not in given]
     if not unknown or shared.raises(exam):
         return
-    # One key too many and one output without is a slip; of more only the order as written can say what is meant.
-    slip = {left[0]: unknown[0]} if len(left) == len(unknown) == 1 else {}
-    meant = [slip.get(o, name) for o, name in names.items()] if slip else list(given)
+    meant = [*shared.keys_meant(names, given).values()]
     met = {output: shared.last_key(target) for _, output, target in shared.pairs(exam) if output in names}
     crossed = [o for o, name in names.items() if name in given and met.get(o) != name]
     alike = _alike([*given.values()], exam.case.rows) or (

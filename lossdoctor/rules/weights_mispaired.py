@@ -12,6 +12,7 @@ Write `loss` and `loss_weights` in the same container with the same keys.
 ## Measured
 Keras 3.15.1, TensorFlow. Outputs `[z, a]`, losses as a list, `loss_weights={"z": 100, "a": 1}`: z gets 1, a gets 100. Outputs `{"z", "a"}`,
 losses as a dict, `loss_weights=[100, 1]`: swapped likewise. Keys that do not exist are applied by position from 3.5 on; 3.4 raises.
+Outputs `{"pair": [z, a]}` with `{"pair": {"z": 100, "a": 1}}`: z gets 1.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ def check(exam: Exam) -> Iterator[Finding]:
     expected = _expected(exam)
     unknown = [k for k in weights if str(k) not in shared.names(exam)] if isinstance(weights, dict) else []
     meant = _by_own_names(exam) or _by_elimination(exam, unknown, observed)
-    expected |= meant
+    expected |= meant | (grouped := _in_lists(exam, observed))
     wrong = [
         (output, expected[output], weight)
         for output, weight in observed.items()
         if output in expected and abs(weight - expected[output]) > 1e-5 * max(1.0, abs(expected[output]))
     ]
-    fix = _fix(exam, expected)
+    fix = _fix(exam, {**observed, **expected} if grouped else expected)
     if wrong and not shared.raises(exam):
         output, named, got = wrong[0]
         yield RULE.finding(
@@ -58,6 +59,16 @@ def check(exam: Exam) -> Iterator[Finding]:
         severity, impact = ("warning", "risk") if meant else ("error", "silent")
         then = "so Keras applies it by sorted position"
         yield _unknown(exam, str(unknown[0]), severity, impact, then, {"measured": observed})
+
+
+def _in_lists(exam: Exam, observed: dict[str, float]) -> dict[str, float]:
+    """The weights in dicts for outputs in a list or tuple further down, by the outputs' names, else as written."""
+    found: dict[str, float] = {}
+    for _, names, given in shared.dicts_for_lists(exam, "loss_weights", exam.case.compile.loss_weights):
+        numbers = all(isinstance(value, int | float) for value in given.values())
+        if numbers and observed.keys() >= names.keys():
+            found |= {output: float(given[key]) for output, key in shared.keys_meant(names, given).items()}
+    return found
 
 
 def _by_own_names(exam: Exam) -> dict[str, float]:
@@ -183,6 +194,12 @@ i = keras.Input((4,))
 model = keras.Model(i, [layers.Dense(1, name="z")(i), layers.Dense(1, name="a")(i)])
 x, y = np.ones((8, 4)), [np.ones((8, 1)), np.zeros((8, 1))]
 """
+_GROUP = """\
+i = keras.Input((4,))
+pair = [layers.Dense(1, name="z")(i), layers.Dense(1, name="a")(i)]
+model = keras.Model(i, {"pair": pair, "cls": layers.Dense(1)(i)})
+x, y = np.ones((8, 4)), {"pair": [np.ones((8, 1)), np.zeros((8, 1))], "cls": np.ones((8, 1))}
+"""
 _DICT = """\
 i = keras.Input((4,))
 model = keras.Model(i, {"z": layers.Dense(1)(i), "a": layers.Dense(1)(i)})
@@ -197,6 +214,12 @@ RULE = Rule(
     page=__doc__,
     check=check,
     bad=(
+        Example(
+            "names for outputs in a list further down",
+            _GROUP
+            + 'model.compile(loss={"pair": ["mse", "mse"], "cls": "mse"}, loss_weights={"pair": {"z": 100, "a": 1}, "cls": 1})\n',
+            "error",
+        ),
         Example(
             "a dict of weights for a list of losses",
             _LIST + 'model.compile(loss=["mse", "mse"], loss_weights={"z": 100.0, "a": 1.0})\n',

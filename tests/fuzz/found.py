@@ -563,4 +563,18 @@ FOUND: dict[str, Case] = {
         (MAE, Loss("whole", "object", "sum")),
         [Target("numbers", (3, 1), 0), ONE, TWO],
     ),
+    # LD511: weights in a dict for the outputs of a group in a list.
+    "named weights for the outputs of a group in a list": Case(
+        3,
+        {"top": [Z, A], "m": Output("m", (1,))},
+        {"top": [MSE, MAE], "m": MSE},
+        {"top": [ONE, TWO], "m": ONE},
+        {"top": {"z": 3.0, "a": 0.5}, "m": 1.0},
+    ),
+    "weights under keys that name nothing for a group in a tuple": Case(
+        3, [(Z, A), Output("m", (1,))], [(MSE, MAE), MSE], [(ONE, TWO), ONE], [{"o1": 3.0, "o0": 0.5}, 1.0]
+    ),
+    "weights under keys that name nothing, in the order of the outputs": Case(
+        3, [(Z, A), Output("m", (1,))], [(MSE, MAE), MSE], [(ONE, TWO), ONE], [{"o0": 3.0, "o1": 0.5}, 1.0]
+    ),
 }

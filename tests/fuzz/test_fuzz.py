@@ -92,6 +92,7 @@ REPAIRED = {
     "names for the outputs of a group in a tuple, and weights": FOUND[
         "names for the outputs of a group in a tuple, and weights"
     ],
+    "named weights for the outputs of a group in a list": FOUND["named weights for the outputs of a group in a list"],
     "one key that names nothing for a group in a tuple": FOUND["one key that names nothing for a group in a tuple"],
     # LD501 offered to rename each to the group.
     "losses by the names of outputs below a key": Case(
