@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -116,6 +117,33 @@ def test_a_signal_ends_the_worker_processes_too(tmp_path: Path, kind: int) -> No
         time.sleep(0.05)
     assert len(workers) >= 2 and not [pid for pid in workers if alive(pid)]
     assert not (tmp_path / "r.json").exists() and not [*cache.glob(".*")]
+
+
+IN_A_CALLBACK = """
+import gc, os, signal, time
+from lossdoctor import many
+
+def callback(phase, info):
+    gc.callbacks.clear()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.1)
+
+def run(case, cache):
+    gc.callbacks.append(callback)
+    try:
+        gc.collect()
+        time.sleep(20)
+    finally:
+        print("tidied up", flush=True)
+
+many._start_worker()
+many._run_in_worker(run, None, False)
+"""
+
+
+def test_a_worker_ends_where_the_signal_met_a_callback_of_the_garbage_collector() -> None:
+    run = subprocess.run([sys.executable, "-c", IN_A_CALLBACK], capture_output=True, text=True, timeout=15, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (128 + signal.SIGTERM, "tidied up\n", "")
 
 
 def children(pid: int) -> list[int]:
