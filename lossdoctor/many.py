@@ -21,6 +21,7 @@ from lossdoctor import stored
 from lossdoctor.api import Report
 from lossdoctor.near import first_line
 from lossdoctor.request import CheckCase, as_cases
+from lossdoctor.signals import raise_again
 from lossdoctor.types import CaseError
 
 # A case examined elsewhere comes back as text alone: name, stored report, error, whether the error is a bug of ours.
@@ -132,23 +133,13 @@ _working = False
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     signal.signal(signal.SIGTERM, _end_worker)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, _end_worker)
-        sys.unraisablehook = _raise_again
+    raise_again(_Ended)
 
 
 def _end_worker(number: int, frame: Any) -> None:
     if _working:
         raise _Ended
-    os._exit(128 + signal.SIGTERM)
-
-
-def _raise_again(unraisable: Any) -> None:
-    """Python drops (and prints) what is raised within a callback of the garbage collector or a destructor: raise it once more, outside of it."""
-    if isinstance(unraisable.exc_value, _Ended):
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-    else:
-        sys.__unraisablehook__(unraisable)
+    os._exit(128 + number)
 
 
 def _run_in_worker(run: Callable[[CheckCase, bool], _Outcome], case: CheckCase, cache: bool) -> _Outcome:

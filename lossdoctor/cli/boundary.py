@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lossdoctor.signals import raise_again
+
 OK, FOUND, UNREADABLE, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
@@ -36,6 +38,7 @@ def terminable() -> Iterator[None]:
 
     try:
         before = signal.signal(signal.SIGTERM, end)
+        raise_again(Terminated, KeyboardInterrupt)
     except ValueError:  # another thread than the main one
         yield
         return

@@ -146,6 +146,32 @@ def test_a_worker_ends_where_the_signal_met_a_callback_of_the_garbage_collector(
     assert (run.returncode, run.stdout, run.stderr) == (128 + signal.SIGTERM, "tidied up\n", "")
 
 
+IN_THE_COMMAND = """
+import gc, os, signal, time
+from lossdoctor.cli.boundary import Stop, boundary, terminable
+
+def callback(phase, info):
+    gc.callbacks.clear()
+    os.kill(os.getpid(), {number})
+    time.sleep(0.1)
+
+try:
+    with boundary(), terminable():
+        gc.callbacks.append(callback)
+        gc.collect()
+        time.sleep(20)
+except Stop as stop:
+    print(stop.code)
+"""
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_the_command_ends_where_the_signal_met_a_callback_of_the_garbage_collector(kind: int) -> None:
+    code = IN_THE_COMMAND.format(number=int(kind))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=15, check=False)
+    assert (run.stdout, run.stderr) == (f"{CODES[kind]}\n", "")
+
+
 def children(pid: int) -> list[int]:
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
     return [int(line) for line in found.stdout.split()]
