@@ -38,13 +38,14 @@ def terminable() -> Iterator[None]:
 
     try:
         before = signal.signal(signal.SIGTERM, end)
-        raise_again(Terminated, KeyboardInterrupt)
+        restore = raise_again(Terminated, KeyboardInterrupt)
     except ValueError:  # another thread than the main one
         yield
         return
     try:
         yield
     finally:
+        restore()
         signal.signal(signal.SIGTERM, before)
 
 

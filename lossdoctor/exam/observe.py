@@ -60,7 +60,7 @@ def _examine(case: Case) -> Exam:
 
 def _examined(case: Case, inputs: InputRun | None) -> Exam:
     skipped: dict[str, str] = {} if case.forward else {"forward": "only with --forward, which runs the model itself"}
-    given = _as_traced(make_setup(case), skipped)
+    given = _eager_if_wide(make_setup(case), skipped)
     fit = standin.run(given, "fit")
     setup = as_fit(given) if fit.outcome.status == "ok" else given
     # With one output, `train_on_batch` hands the one array of weights on as it is.
@@ -92,7 +92,7 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
     )
 
 
-def _as_traced(setup: Setup, skipped: dict[str, str]) -> Setup:
+def _eager_if_wide(setup: Setup, skipped: dict[str, str]) -> Setup:
     """The case to be run eagerly where its graph would be too large, and losses and metrics are Keras's own, which do the same in both."""
     count = len(setup.starts)
     own = [part for tree in (setup.loss, setup.metrics, setup.weighted_metrics) for part in trees.values(tree)]

@@ -34,7 +34,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     declared = exam.declared
     if declared is None or "y" not in declared.changed:
         return
-    named = _named_for_places(exam)
+    named = next((path for path, *_ in shared.dicts_for_lists(exam, "y", exam.case.batch.y)), "")
     fix = repairs.statement(
         "give the targets by place, as the outputs are" if named else "name the targets",
         f"y = {shared.tree_code(exam.case.model.outputs, lambda path: declared.targets.get(path, 'None'))}",
@@ -79,13 +79,6 @@ def check(exam: Exam) -> Iterator[Finding]:
             evidence={"outputs": list(shared.names(exam))},
             fixes=(fix,),
         )
-
-
-def _named_for_places(exam: Exam) -> str:
-    """The path of the first dict of targets for outputs in a list or tuple below the first level; "" where there is none."""
-    nodes = shared.nodes("y", exam.case.model.outputs, exam.case.batch.y)
-    found = (path for path, output, given in nodes if isinstance(given, dict) and isinstance(output, list | tuple))
-    return next((path for path in found if path != "y"), "")
 
 
 def _weights_alike(exam: Exam) -> bool:
