@@ -12,7 +12,7 @@ ON_ONE := tests/test_legitimate_families.py
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test test-all test-matrix test-matrix-short lint format types test-environments bench fuzz fixtures golden readme docs clean
+.PHONY: demo test test-all test-matrix test-matrix-short lint format types test-environments bench fuzz fuzz-files fixtures golden readme docs clean
 
 demo: $(STAMP)
 	@$(BIN)/lossdoctor demo
@@ -55,6 +55,11 @@ bench: $(STAMP)
 # Generated cases: the real Keras, the declared objective in NumPy, and lossdoctor, N new ones. KERAS_BACKEND=jax for JAX.
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --cases $(or $(N),300) $(FUZZ)
+
+# Damaged files, guided by what they reach in the readers, for N seconds (an hour unless told).
+fuzz-files: $(STAMP)
+	$(BIN)/python -m pip install --quiet atheris
+	$(BIN)/python -m tests.hostile.guided $(or $(N),3600)
 
 # Rebuild the fixtures' model and batch files with the installed Keras.
 fixtures: $(STAMP)

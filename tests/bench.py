@@ -1,10 +1,12 @@
-"""`make bench`: one table, every figure a ratio of medians measured in the same run (machines are shared; seconds are not quoted)."""
+"""`make bench`: one table, every figure a ratio of medians measured in the same run (machines are shared); `--readme` puts it into README.md."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import os
+import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -20,6 +22,8 @@ REPEATS = int(os.environ.get("REPEATS", "5"))
 CASES = 100
 QUICK = ("help", "rule", "no such rule", "no such command", "no such option", "no such file")
 NEEDED_BYTES = 4 << 30
+README = Path(__file__).parent.parent / "README.md"
+_BLOCK = re.compile(r"(<!-- figures -->\n).*?(<!-- end -->)", re.DOTALL)
 WRONG = (
     ["chekc"],
     ["check", "--bogus"],
@@ -120,6 +124,9 @@ print(json.dumps([statistics.median(t[by_path]) / statistics.median(t[by_hand]) 
 """
 
 
+Row = tuple[str, float, str, float]  # what, measured, "<=" or ">=", to reach
+
+
 @dataclass(frozen=True)
 class Figure:
     """Medians of one command: wall time in seconds and peak resident memory in bytes; and the least of the times."""
@@ -169,7 +176,11 @@ def main() -> None:
         wide = wide_seconds((100, 500, 2000, 10_000))
     finally:
         shutil.rmtree(folder)
-    _print(figures, nested, wide)
+    rows = _rows(figures, nested, wide)
+    _print(rows)
+    if "--readme" in sys.argv[1:]:
+        text = README.read_text(encoding="utf-8")
+        README.write_text(_BLOCK.sub(lambda m: m[1] + _markdown(rows) + m[2], text), encoding="utf-8")
 
 
 def _commands(folder: Path) -> dict[str, list[str]]:
@@ -239,14 +250,16 @@ def _size(path: Path) -> str:
     return f"{path.stat().st_size / 1e6:.1f} MB"
 
 
-def _print(found: dict[str, Figure], nested: tuple[float, float], wide: dict[int, tuple[float, float, float]]) -> None:
+def _rows(
+    found: dict[str, Figure], nested: tuple[float, float], wide: dict[int, tuple[float, float, float]]
+) -> list[Row]:
     def ratio(a: str, b: str, of: Callable[[Figure], float] = lambda f: f.seconds) -> float:
         return of(found[a]) / of(found[b])
 
     def memory(f: Figure) -> float:
         return f.memory
 
-    rows = [
+    return [
         ("check, small model / import keras, time", ratio("check small", "import keras"), "<=", 1.15),
         ("check, large model / small model, time", ratio("check large model", "check small"), "<=", 1.1),
         (
@@ -288,10 +301,35 @@ def _print(found: dict[str, Figure], nested: tuple[float, float], wide: dict[int
             for name in QUICK
         ),
     ]
-    print(f"\n{'figure':<52}{'measured':>9}   {'to reach':>8}")
+
+
+def _print(rows: list[Row]) -> None:
+    print(f"\n{'figure':<60}{'measured':>9}   {'to reach':>8}")
     for name, value, sign, goal in rows:
-        reached = value <= goal if sign == "<=" else value >= goal
-        print(f"{name:<52}{value:>9.2f}   {sign} {goal:<5} {'reached' if reached else 'MISSED'}")
+        print(f"{name:<60}{value:>9.2f}   {sign} {goal:<5} {_reached(value, sign, goal)}")
+
+
+def _markdown(rows: list[Row]) -> str:
+    """The table for README, with what it was measured on."""
+    import keras
+
+    cores, backend = os.cpu_count(), keras.backend.backend()
+    lines = [
+        f"Measured with Keras {keras.__version__} on {backend}, Python {platform.python_version()}, {cores} cores:",
+        "",
+        "| figure | measured | to reach |",
+        "| --- | ---: | --- |",
+        *(
+            f"| {name} | {value:.2f} | {'at most' if sign == '<=' else 'at least'} {goal} {_reached(value, sign, goal)} |"
+            for name, value, sign, goal in rows
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _reached(value: float, sign: str, goal: float) -> str:
+    """Says so where the goal was missed."""
+    return "" if (value <= goal if sign == "<=" else value >= goal) else "(missed)"
 
 
 if __name__ == "__main__":

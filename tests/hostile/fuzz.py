@@ -1,6 +1,7 @@
 """Random damage to batches, configs and arguments: `python -m tests.hostile.fuzz SECONDS [SEED]` goes on until time is up.
 
-Each target takes a seed and either reads what the seed makes, or raises `CaseError`; anything else is a bug.
+Each target takes a source of chance and either reads what it makes, or raises `CaseError`; anything else is a bug.
+`tests.hostile.guided` runs the same targets guided by their coverage.
 """
 
 from __future__ import annotations
@@ -206,7 +207,7 @@ def _archive(chance: random.Random) -> bytes:
     return damaged(data, chance) if chance.random() < 0.3 else data
 
 
-def batch(seed: int) -> None:
+def batch(chance: random.Random) -> None:
     """A damaged batch file is read to its rows."""
     from lossdoctor import trees
     from lossdoctor.case.batch import load_batch
@@ -214,7 +215,7 @@ def batch(seed: int) -> None:
     from lossdoctor.types import ArrayRef
 
     with tempfile.NamedTemporaryFile(suffix=".npz") as file:
-        file.write(_archive(random.Random(seed)))
+        file.write(_archive(chance))
         file.flush()
         found = load_batch(file.name, ("x",), ("y", "a"))
         rows_of(found)
@@ -225,11 +226,10 @@ def batch(seed: int) -> None:
                     leaf.rows(3)
 
 
-def tree(seed: int) -> None:
+def tree(chance: random.Random) -> None:
     """A damaged `__tree__`."""
     from lossdoctor.case import tree_json
 
-    chance = random.Random(seed)
     text = json.dumps(mutated(TREE, chance))
     arrays: Any = {"x": np.ones(3), "y/0": np.ones(3)}
     tree_json.read(text[: chance.randrange(len(text))] if chance.random() < 0.2 else text, arrays, "b.npz")
@@ -252,11 +252,10 @@ CONFIGS = (
 )
 
 
-def document(seed: int) -> None:
+def document(chance: random.Random) -> None:
     """A damaged model file is read, and its objects looked up."""
     from lossdoctor.case import allowed, archive
 
-    chance = random.Random(seed)
     text = json.dumps(mutated(chance.choice(CONFIGS), chance)).encode()
     data = zipped({"config.json": damaged(text, chance) if chance.random() < 0.3 else text})
     with tempfile.NamedTemporaryFile(suffix=".keras") as file:
@@ -267,12 +266,11 @@ def document(seed: int) -> None:
         archive.attempts(read.config)
 
 
-def config(seed: int) -> None:
+def config(chance: random.Random) -> None:
     """A changed config is made into a model and its compile arguments, by Keras."""
     from lossdoctor.case import model
     from lossdoctor.case.archive import ModelArchive
 
-    chance = random.Random(seed)
     made = mutated(chance.choice(CONFIGS), chance)
     if not isinstance(made, dict):
         return
@@ -284,11 +282,10 @@ def config(seed: int) -> None:
     assert spec.outputs is not None
 
 
-def argument(seed: int) -> None:
+def argument(chance: random.Random) -> None:
     """`--loss` and the others."""
     from lossdoctor.case import arguments
 
-    chance = random.Random(seed)
     text = json.dumps(value(chance, 4))
     for option in ("--loss", "--metrics", "--loss-weights"):
         found = arguments.parse_argument(option, text)
@@ -300,7 +297,7 @@ def argument(seed: int) -> None:
             arguments.check_loss_weights(found)
 
 
-TARGETS: dict[str, Callable[[int], None]] = {
+TARGETS: dict[str, Callable[[random.Random], None]] = {
     "batch": batch,
     "tree": tree,
     "document": document,
@@ -309,10 +306,10 @@ TARGETS: dict[str, Callable[[int], None]] = {
 }
 
 
-def attempt(target: str, seed: int) -> BaseException | None:
-    """What a seed raises besides `CaseError`; None is right."""
+def attempt(target: str, chance: random.Random) -> BaseException | None:
+    """What this target raises besides `CaseError`; None is right."""
     try:
-        TARGETS[target](seed)
+        TARGETS[target](chance)
     except CaseError:
         return None
     except Exception as error:
@@ -327,7 +324,7 @@ def main(seconds: float, first: int) -> None:
     while time.monotonic() < end:
         name = min(spent, key=lambda n: spent[n])
         began = time.process_time()
-        error = attempt(name, seed)
+        error = attempt(name, random.Random(seed))
         took = time.process_time() - began
         spent[name] += took
         counts[name] += 1

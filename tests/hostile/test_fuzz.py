@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.hostile.fuzz import TARGETS, attempt
@@ -12,5 +14,5 @@ SEEDS = {"batch": 150, "tree": 400, "document": 100, "config": 40, "argument": 3
 @pytest.mark.parametrize("target", TARGETS)
 def test_random_damage_is_read_or_refused(target: str) -> None:
     for seed in range(SEEDS[target]):
-        error = attempt(target, seed)
+        error = attempt(target, random.Random(seed))
         assert error is None, (target, seed, error)
