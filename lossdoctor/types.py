@@ -175,7 +175,7 @@ class ModelSpec:
     values in front of its activation where Keras's losses look at those (else None). `call_error` is what the model's own
     symbolic call on the batch's x raised ("ValueError: ..."); the outputs are then those of the
     declared inputs; `preprocessor` is the class of the model's preprocessor where that raised it. `moved_layers` are (saved, loaded) names of layers that a file's weights will not
-    go back to; `overridden` the trainer methods that the class replaces, `adds_losses` is true where layers add losses of their own, `step_calls` what of Keras's own each of them calls (None
+    go back to; `overridden` the trainer methods that the class replaces, `adds_losses` is true where layers add losses of their own, `trains_added` where such a layer is trainable, `step_calls` what of Keras's own each of them calls (None
     where its source cannot be had); `stored_code` is true where Lambda code of the file was run (`--unsafe`); `strategy` the
     `tf.distribute` strategy that a live model was made under, where it has several replicas.
     """
@@ -197,6 +197,7 @@ class ModelSpec:
     moved_layers: tuple[tuple[str, str], ...] = ()
     overridden: tuple[str, ...] = ()
     adds_losses: bool = False
+    trains_added: bool = False
     step_calls: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     stored_code: bool = False
     notes: tuple[str, ...] = ()

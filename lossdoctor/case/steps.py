@@ -67,6 +67,11 @@ def added_losses(model: Any) -> list[str]:
     return [f"what layers add to the loss ({'; '.join(parts)}): training adds it to the losses told here"]
 
 
+def trains_added(model: Any) -> bool:
+    """True where a layer that adds losses is trainable: a regularizer of a frozen one adds a number without a gradient."""
+    return any(layer.trainable and (_is_regularized(layer) or _adds(type(layer))) for layer in model._flatten_layers())
+
+
 def _adds(cls: type) -> bool:
     """True where a method that is not Keras's calls `add_loss`."""
     own = [c for c in cls.__mro__ if c.__module__.split(".")[0] not in ("keras", "builtins", "tensorflow")]
@@ -87,4 +92,4 @@ def _is_regularized(layer: Any) -> bool:
     return any(getattr(layer, name, None) is not None for name in kept)
 
 
-__all__ = ["added_losses", "step_calls", "step_notes"]
+__all__ = ["added_losses", "step_calls", "step_notes", "trains_added"]

@@ -163,7 +163,7 @@ def _refusal(case: Case, inputs: InputRun | None) -> str | None:
 def _without_loss(case: Case) -> Run:
     """What `fit` does with a model that is compiled without a loss, where nothing of the model's own could bring one."""
     model = case.model
-    if not case.compile.compiled or model.adds_losses or {*model.overridden} - {"test_step"}:
+    if not case.compile.compiled or model.trains_added or {*model.overridden} - {"test_step"}:
         return Run(Outcome("skipped", reason="no loss was compiled"))
     setup = replace(make_setup(case), metrics=None, weighted_metrics=None)
     return _filled(standin.run(setup, "fit"), standin.replay(setup))

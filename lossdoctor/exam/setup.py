@@ -20,7 +20,7 @@ class Setup:
 
     `starts` are the variables' values, one an output leaf (Keras's flat order), shaped like the
     tail's start; `masks` boolean arrays or None; `x_rows` the sizes of axis 0 of x's leaves. `given` is true where the
-    predictions are the caller's (or the model's own), not seeded ones; `adds_losses` where the model's layers add losses;
+    predictions are the caller's (or the model's own), not seeded ones; `adds_losses` where the model's layers add losses, `trains_added` where those reach trainable weights;
     `unit` tells the outputs whose predictions are drawn within 0..1.
     """
 
@@ -42,6 +42,7 @@ class Setup:
     loss_scale: float | None = None
     given: bool = False
     adds_losses: bool = False
+    trains_added: bool = False
     unit: tuple[bool, ...] = ()
 
     def drawn(self, number: int) -> list[np.ndarray]:
@@ -95,6 +96,7 @@ def make_setup(case: Case) -> Setup:
         loss_scale=compile_args.loss_scale,
         given=given is not None,
         adds_losses=model.adds_losses,
+        trains_added=model.trains_added,
         unit=unit,
     )
 

@@ -60,6 +60,10 @@ class StandIn(keras.Model):
             for i, start in enumerate(setup.starts)
         ]
         self.put(setup.starts)
+        # What the layers add reaches trainable weights: a step in which no output has a gradient then still has one.
+        self._added = (
+            self.add_weight(shape=(), name="added", initializer="zeros") if setup.trains_added else keras.ops.zeros(())
+        )
         self.factors = [self.add_weight(shape=(), name=f"factor_{i}", initializer="ones") for i in range(extra)]
         if setup.output_names is not None:
             self.output_names = list(setup.output_names)
@@ -73,7 +77,7 @@ class StandIn(keras.Model):
     def call(self, x: Any) -> Any:
         setup = self._setup.value
         if setup.adds_losses:
-            self.add_loss(keras.ops.zeros(()))  # which Keras adds to the total as it does what the real layers add
+            self.add_loss(self._added * 0.0)  # which Keras adds to the total as it does what the real layers add
         rows = _numbered_rows(setup, x) if self._numbered else _dynamic_rows(setup, x)
         specs = trees.values(setup.outputs)
         flat = [

@@ -9,7 +9,7 @@ The head stays at its initial weights. A rounded, thresholded or `argmax`-ed pre
 Compute the loss from `y_pred` itself; put metrics that round into `metrics`.
 
 ## Measured
-Keras 3.15.1: on TensorFlow a loss that reaches none of the variables raises "No gradients provided for any variable" (PyTorch 2.15: "does not require grad"); where another output has a gradient, nothing raises. JAX trains on zeros.
+Keras 3.15.1: on TensorFlow a loss that reaches none of the variables raises "No gradients provided for any variable" (PyTorch 2.15: "does not require grad"); where another output has a gradient, nothing raises. JAX trains on zeros. A regularizer of a trainable layer has a gradient of its own: then TensorFlow raises nothing either.
 """
 
 from __future__ import annotations
@@ -123,6 +123,19 @@ RULE = Rule(
         Example(
             "a stopped gradient",
             _MODEL.replace("{body}", "return ops.mean(ops.abs(y_true - ops.stop_gradient(y_pred)), axis=-1)"),
+            "error|info",
+        ),
+        Example(
+            "a stopped gradient beside a regularizer",
+            """\
+def wrong(y_true, y_pred):
+    return ops.mean(ops.abs(y_true - ops.stop_gradient(y_pred)), axis=-1)
+
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense(3, kernel_regularizer="l2")(i))
+model.compile(loss=wrong)
+x, y = np.ones((8, 4)), np.arange(24.0).reshape(8, 3)
+""",
             "error|info",
         ),
     ),

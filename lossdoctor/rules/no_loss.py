@@ -11,7 +11,7 @@ Compile the model before saving it, or name the loss: `--loss mse`.
 
 ## Measured
 Keras 3.15.1, TensorFlow: `fit` without compile raises "You must call `compile()`"; compiled without a loss it raises "No loss to compute". On JAX,
-compiled without a loss, `fit` runs and logs a loss of 0.
+compiled without a loss, `fit` runs and logs a loss of 0. With `{"a": None}` and a regularized layer `fit` trains the regularizer alone; where that layer is frozen, TensorFlow raises.
 """
 
 from __future__ import annotations
@@ -51,6 +51,12 @@ def _seen(exam: Exam, what: str) -> tuple[Severity, Impact, str]:
     fit = exam.fit
     if fit.outcome.status == "raises" and fit.stage != "model":
         return "error", "raises", f"{what}, and fit raises: {fit.outcome.error}"
+    if exam.case.model.trains_added and exam.case.compile.compiled:
+        return (
+            "info",
+            "note",
+            f"{what}: what its layers add to the loss is left, and nothing about targets was examined.",
+        )
     if fit.outcome.status == "ok" and not any(gradient.norm for gradient in fit.gradients):
         logged = "" if fit.outcome.loss is None else f", logs a loss of {shared.number(fit.outcome.loss)}"
         return (
@@ -61,6 +67,13 @@ def _seen(exam: Exam, what: str) -> tuple[Severity, Impact, str]:
     return "info", "note", "No loss is compiled, so nothing about targets was examined."
 
 
+_REGULARIZED = """\
+i = keras.Input((4,))
+kernel = layers.Dense(3, kernel_regularizer="l2"{frozen})
+model = keras.Model(i, {"a": layers.Dense(1)(kernel(i))})
+model.compile(loss={"a": None})
+x, y = np.ones((8, 4)), {"a": np.ones((8, 1))}
+"""
 _MODEL = """\
 i = keras.Input((4,))
 model = keras.Model(i, layers.Dense(1)(i))
@@ -87,6 +100,8 @@ x, y = np.ones((8, 4)), {"a": np.ones((8, 1)), "b": np.ones((8, 1))}
             "error",
         ),
         Example("never compiled", _MODEL, "info"),
+        Example("None, beside a regularizer", _REGULARIZED.replace("{frozen}", ""), "info"),
+        Example("None, beside a frozen regularizer", _REGULARIZED.replace("{frozen}", ", trainable=False"), "error"),
     ),
     good=(Example("compiled", _MODEL + 'model.compile(loss="mse")\n'),),
 )

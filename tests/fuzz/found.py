@@ -191,6 +191,10 @@ FOUND: dict[str, Case] = {
     ),
     # LD505: compiled, and nothing to train.
     "a model that is compiled without a loss": Case(3, Z, None, ONE),
+    # Only the regularizers have a gradient, which is enough for `fit`; they may be what is meant.
+    "no output with a loss beside regularizers": Case(
+        1, {"m": replace(Z, name="m"), "box": replace(Z, name="box")}, {"m": None}, [ONE, ONE], regularized=True
+    ),
     # LD902: on JAX `fit` checks the names of x in a symbolic call that `predict` does not make.
     "a misspelt name in x": Case(3, Z, MSE, ONE, inputs={"u": "u", "k": "k"}, x={"u": Feed(0), "ks": Feed(1)}),
     # LD203: the same classes in two encodings, which may as well be exchanged.

@@ -48,6 +48,8 @@ def terms(case: Case) -> list[Term]:
     chosen = _losses(case)
     trained = [i for i, loss in enumerate(chosen) if loss is not None]
     if not trained:
+        if case.regularized:
+            raise Ambiguous("no output has a loss: the regularizers may be what is to be trained")
         raise NoMeaning("no output has a loss")
     targets = _spread(case, case.y, trained, "target")
     # Each loss has one weight and one array of sample weights, those of a whole subtree too.
