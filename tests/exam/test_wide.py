@@ -65,7 +65,7 @@ def test_a_compiled_step_is_traced_once_and_logs_what_keras_logs() -> None:
 @pytest.mark.parametrize("crossed", [False, True])
 def test_many_outputs_are_run_eagerly_to_the_same_end(monkeypatch: pytest.MonkeyPatch, crossed: bool) -> None:
     inputs = keras.Input((2,))
-    model = keras.Model(inputs, {name: keras.layers.Dense(1)(inputs) for name in ("z", "a", "m")})
+    model = keras.Model(inputs, {name: keras.layers.Dense(1, name=name)(inputs) for name in ("z", "a", "m")})
     model.compile("sgd", loss="mse", metrics={"a": ["mae"]})
     random = np.random.default_rng(0)
     x, targets = random.normal(size=(ROWS, 2)), {name: random.normal(size=(ROWS, 1)) for name in ("z", "a", "m")}
