@@ -317,8 +317,19 @@ def attempt(target: str, chance: random.Random) -> BaseException | None:
     return None
 
 
+def tell(target: str, made_of: object, error: BaseException, seen: set[Any]) -> None:
+    """Prints what was found, once for each line of code that raises."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    key = (target, type(error).__name__, last.filename, last.lineno)
+    if key not in seen:
+        seen.add(key)
+        print("FOUND", target, made_of, repr(error)[:200], flush=True)
+        traceback.print_tb(error.__traceback__, limit=-4, file=sys.stdout)
+
+
 def main(seconds: float, first: int) -> None:
-    end, seed, seen = time.monotonic() + seconds, first, set()
+    end, seed = time.monotonic() + seconds, first
+    seen: set[Any] = set()
     counts = dict.fromkeys(TARGETS, 0)
     spent = dict.fromkeys(TARGETS, 0.0)
     while time.monotonic() < end:
@@ -331,12 +342,7 @@ def main(seconds: float, first: int) -> None:
         if took > 5:
             print("SLOW", name, seed, round(took, 1), flush=True)
         if error is not None:
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            key = (name, type(error).__name__, last.filename, last.lineno)
-            if key not in seen:
-                seen.add(key)
-                print("FOUND", name, seed, repr(error)[:200], flush=True)
-                traceback.print_tb(error.__traceback__, limit=-4, file=sys.stdout)
+            tell(name, seed, error, seen)
         seed += 1
     print(counts, {n: round(s) for n, s in spent.items()}, "next seed", seed, flush=True)
 

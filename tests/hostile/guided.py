@@ -10,8 +10,8 @@ import random
 import subprocess
 import sys
 import tempfile
-import traceback
 from pathlib import Path
+from typing import Any
 
 MOST_BYTES = 2048
 STARTS = 100
@@ -43,19 +43,13 @@ def guide(target: str, seconds: float, corpus: str) -> None:
 
     with atheris.instrument_imports(include=["lossdoctor"]):
         from lossdoctor.case import allowed, archive, arguments, batch, model, rows, tree_json  # noqa: F401
-        from tests.hostile.fuzz import attempt
-    seen = set()
+        from tests.hostile.fuzz import attempt, tell
+    seen: set[Any] = set()
 
     def one(data: bytes) -> None:
         error = attempt(target, Chosen(data))
-        if error is None:
-            return
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        key = (type(error).__name__, last.filename, last.lineno)
-        if key not in seen:
-            seen.add(key)
-            print("FOUND", target, data.hex(), repr(error)[:200], flush=True)
-            traceback.print_tb(error.__traceback__, limit=-4, file=sys.stdout)
+        if error is not None:
+            tell(target, data.hex(), error, seen)
 
     options = [f"-max_total_time={seconds:.0f}", f"-max_len={MOST_BYTES}", "-timeout=10", "-print_final_stats=1"]
     atheris.Setup([sys.argv[0], *options, "-verbosity=0", corpus], one)
@@ -64,6 +58,9 @@ def guide(target: str, seconds: float, corpus: str) -> None:
 
 def main(seconds: float, targets: list[str]) -> None:
     """Each target in a process of its own, from random bytes, for its share of the time."""
+    from tests.hostile.fuzz import TARGETS
+
+    targets = targets or list(TARGETS)
     for target in targets:
         with tempfile.TemporaryDirectory() as corpus:
             for seed in range(STARTS):
@@ -78,4 +75,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--one":
         guide(sys.argv[2], float(sys.argv[3]), sys.argv[4])
     else:
-        main(float(sys.argv[1]), sys.argv[2:] or ["batch", "tree", "document", "config", "argument"])
+        main(float(sys.argv[1]), sys.argv[2:])
