@@ -155,6 +155,7 @@ def callback(phase, info):
     os.kill(os.getpid(), {number})
     time.sleep(0.1)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 try:
     with boundary(), terminable():
         gc.callbacks.append(callback)
