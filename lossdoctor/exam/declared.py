@@ -109,13 +109,15 @@ def paths(root: str, tree: Tree) -> Tree:
 def tie_losses(outputs: Tree, losses: Tree, names: Names) -> Tree:
     """`tie` for losses, where a list that holds anything nested means several levels, not places (`_build_nested`).
 
-    One level alone, `[[f, g]]` for a dict, is what it holds.
+    One level alone, `[[f, g]]` for a dict or `([f, g],)` for a list, is what it holds.
     """
     if isinstance(losses, list | tuple) and not all(trees.is_leaf(v) for v in losses):
         if isinstance(outputs, dict):
             return tie_losses(outputs, losses[0], names) if len(losses) == 1 else losses
         if isinstance(outputs, type(losses)) and len(outputs) == len(losses):
             return type(losses)([tie_losses(o, v, None) for o, v in zip(outputs, losses, strict=True)])
+        if isinstance(outputs, list | tuple) and len(losses) == 1 and isinstance(losses[0], type(outputs)):
+            return tie_losses(outputs, losses[0], names)  # in the other container Keras trains the first alone
         return losses
     if isinstance(losses, dict) and isinstance(outputs, dict):
         return {k: tie_losses(outputs[k], v, None) if k in outputs else v for k, v in losses.items()}
