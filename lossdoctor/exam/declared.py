@@ -116,8 +116,9 @@ def tie_losses(outputs: Tree, losses: Tree, names: Names) -> Tree:
             return tie_losses(outputs, losses[0], names) if len(losses) == 1 else losses
         if isinstance(outputs, type(losses)) and len(outputs) == len(losses):
             return type(losses)([tie_losses(o, v, None) for o, v in zip(outputs, losses, strict=True)])
-        if isinstance(outputs, list | tuple) and len(losses) == 1 and isinstance(losses[0], type(outputs)):
-            return tie_losses(outputs, losses[0], names)  # in the other container Keras trains the first alone
+        # In a container of the outputs' own kind Keras trains the first alone.
+        if len(losses) == 1 and type(losses) is not type(outputs) and type(losses[0]) is type(outputs):
+            return tie_losses(outputs, losses[0], names)
         return losses
     if isinstance(losses, dict) and isinstance(outputs, dict):
         return {k: tie_losses(outputs[k], v, None) if k in outputs else v for k, v in losses.items()}
