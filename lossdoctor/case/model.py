@@ -221,7 +221,7 @@ def describe(
         moved_layers=tuple(moved),
         overridden=overridden,
         adds_losses=bool(added),
-        trains_added=steps.trains_added(model),
+        trains_added=bool(added) and steps.trains_added(model),
         step_calls=calls,
         stored_code=stored_code,
         notes=tuple(said),
