@@ -14,6 +14,7 @@ _WEIGHTS = "model.weights.h5"
 # Below these sizes nothing is out of proportion: zeros pack well.
 _FLOOR = 1 << 28
 _MOST_RATIO = 1000
+_MOST_RATIO_OF_ALL = 100  # of a whole archive, which Keras unpacks to disk where it holds assets
 
 
 def require_sound(path: str) -> None:
@@ -31,6 +32,7 @@ def require_sound(path: str) -> None:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 require_member(info, path)
+            _require_total(archive.infolist(), path)
             if _WEIGHTS in archive.namelist():
                 with _opened(archive) as stream:
                     _require_weights(stream, path)
@@ -55,6 +57,15 @@ def require_member(info: zipfile.ZipInfo, path: str) -> None:
         raise CaseError(f"{path} holds {name[:100]!r}, which leads out of the file; nothing was loaded.")
     if info.file_size > max(_FLOOR, _MOST_RATIO * info.compress_size):
         raise CaseError(f"{path}: {name[:100]!r} unpacks to {info.file_size} bytes; nothing was loaded.")
+
+
+def _require_total(members: list[zipfile.ZipInfo], path: str) -> None:
+    """Keras's own guard looks at each member alone (keras/src/saving/saving_lib.py, 3.15.1), so that many of them may fill a disk."""
+    unpacked, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
+    if unpacked > max(_FLOOR, _MOST_RATIO_OF_ALL * packed):
+        raise CaseError(
+            f"{path}: its {len(members)} members unpack to {unpacked} bytes, out of {packed}; nothing was loaded."
+        )
 
 
 def _require_weights(source: Any, path: str) -> None:

@@ -8,8 +8,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tests.hostile.build import (
     SOUND,
@@ -109,17 +113,26 @@ def _old_format(folder: Path) -> list[str]:
     return ["check", "m.h5", "b.npz"]
 
 
+def _weights_file(fill: Any, folder: Path) -> bytes:
+    import h5py
+
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        fill(file.create_group("layers/dense/vars"), folder)
+    return stream.getvalue()
+
+
 def _weights(fill: Any) -> Any:
     def make(folder: Path) -> bytes:
-        import h5py
-
         (folder / "secret").write_bytes(b"\1" * 64)
-        stream = io.BytesIO()
-        with h5py.File(stream, "w") as file:
-            fill(file.create_group("layers/dense/vars"), folder)
-        return archive(SOUND, **{"model.weights.h5": stream.getvalue()})
+        return archive(SOUND, **{"model.weights.h5": _weights_file(fill, folder)})
 
     return make
+
+
+def _plain(group: Any, folder: Path) -> None:
+    """What Keras itself would have written."""
+    group["0"], group["1"] = np.ones((4, 1), "f4"), np.ones((1,), "f4")
 
 
 def _external(group: Any, folder: Path) -> None:
@@ -140,6 +153,53 @@ def _virtual(group: Any, folder: Path) -> None:
     group.create_virtual_dataset("0", layout)
 
 
+def _linked_group(group: Any, folder: Path) -> None:
+    """The weights' group itself in another file, whose own is sound."""
+    import h5py
+
+    (folder / "secret.h5").write_bytes(_weights_file(_plain, folder))
+    layers = group.parent.parent
+    del layers["dense"]
+    layers["dense"] = h5py.ExternalLink(str(folder / "secret.h5"), "/layers/dense")
+
+
+def _climbing(folder: Path) -> bytes:
+    """Members that an unpacking into `assets` would put outside of it."""
+    link = zipfile.ZipInfo("assets/link")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    outside = {"assets/../../MARKER": "x", str(folder / "MARKER"): "x"}
+    stream = io.BytesIO(archive(**{"model.weights.h5": _weights_file(_plain, folder)}, **outside))
+    with zipfile.ZipFile(stream, "a") as file:
+        file.writestr(link, str(folder))
+        file.writestr("assets/link/MARKER", "x")
+    return stream.getvalue()
+
+
+def _asset_bomb(folder: Path) -> bytes:
+    stream = io.BytesIO(archive(**{"model.weights.h5": _weights_file(_plain, folder)}))
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as file:
+        for number in range(5):
+            file.writestr(f"assets/{number}", bytes(64 << 20))
+    return stream.getvalue()
+
+
+def _unpacked(folder: Path) -> dict[str, Any]:
+    """A tar file beside the model with a member outside, by its path and by a hard link."""
+    with tarfile.open(folder / "a.tar", "w") as file:
+        link = tarfile.TarInfo("inner")
+        link.type, link.linkname = tarfile.LNKTYPE, "../MARKER"
+        for member in (tarfile.TarInfo("../MARKER"), link):
+            file.addfile(member, io.BytesIO(b""))
+    (folder / "to").mkdir()
+    extract = function("keras.src.utils.file_utils", "extract_archive")
+    return _then(_called(extract, str(folder / "a.tar"), str(folder / "to")))
+
+
+def _layer_config(folder: Path) -> dict[str, Any]:
+    """The config of a Lambda with stored code, made by a function outside of Keras's safe mode."""
+    return _then(_called(function("keras.layers", "deserialize"), config={"value": _lambda(folder)}))
+
+
 def _promised(group: Any, folder: Path) -> None:
     group.create_dataset("0", (10**6, 10**6), "f4", chunks=(1000, 1000))
 
@@ -152,6 +212,12 @@ class Pickled:
 
     def __reduce__(self) -> Any:
         return (open, (str(self.folder / "MARKER"), "w"))
+
+
+def _pickles(folder: Path) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, x_train=np.array([Pickled(folder)], dtype=object))
+    return stream.getvalue()
 
 
 def _torch(folder: Path) -> dict[str, Any]:
@@ -227,5 +293,33 @@ CASES: dict[str, Case] = {
     "CVE-2026-1669, weights in another file": _model(_weights(_external), "--forward"),
     "CVE-2026-1669, weights by a link": _model(_weights(_linked), "--forward"),
     "CVE-2026-1669, weights by a virtual array": _model(_weights(_virtual), "--forward"),
+    "CVE-2026-1669, weights in a group of another file": _model(_weights(_linked_group), "--forward"),
     "CVE-2026-0897, weights of a size that is not there": _model(_weights(_promised), "--forward"),
+    "CVE-2026-12481, a Lambda made by a function": _model(_layer_config),
+    "CVE-2026-12481, a Lambda inside a wrapper": _model(
+        lambda f: sequential({**layer("TimeDistributed"), "config": {"name": "t", "layer": _lambda(f)}}, dense())
+    ),
+    "GHSA-hqp4-2352-xf5r, an archive unpacked": _model(_unpacked),
+    "GHSA-hqp4-2352-xf5r, assets by climbing paths and links": Case(_model(_climbing).make, codes=(0, 1)),
+    "GHSA-hqp4-2352-xf5r, such assets and the weights": _model(_climbing, "--forward"),
+    "Keras 3.15.1, assets bombed": Case(_model(_asset_bomb).make, codes=(0, 1)),
+    "Keras 3.15.1, assets bombed and the weights": _model(_asset_bomb, "--forward"),
+    "Keras 3.15.1, a dataset of pickles": _model(
+        lambda f: _then(_called(function("keras.datasets.imdb", "load_data"), path=str(f / "pickles.npz"))),
+        files=lambda f: {"pickles.npz": _pickles(f)},
+    ),
+    "keras-team/keras#23654, a SavedModel by a layer's constructor": _model(
+        lambda f: _then(_called(function("keras.layers", "TFSMLayer"), str(f / "saved"))),
+        files=lambda f: {"saved/saved_model.pb": b"\x08\x01"},
+    ),
+    "keras-team/keras#23654, a SavedModel by a Lambda": _model(
+        lambda f: _then(
+            called(
+                {**layer("Lambda"), "config": {"name": "l", "function": function("keras.layers", "TFSMLayer")}},
+                name="l",
+                inputs=str(f / "saved"),
+            )
+        ),
+        files=lambda f: {"saved/saved_model.pb": b"\x08\x01"},
+    ),
 }
