@@ -69,6 +69,15 @@ class StandIn(keras.Model):
             self.output_names = list(setup.output_names)
         self.built = True
 
+    @property
+    def stop_training(self) -> bool:
+        """Always: `fit` has one batch, and would make a second iterator of the data behind it (keras/src/trainers/epoch_iterator.py)."""
+        return True
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        """`fit` sets it at its start."""
+
     def put(self, starts: Sequence[np.ndarray]) -> None:
         """Other values for the variables in front of the outputs."""
         for variable, start in zip(self._starts, starts, strict=True):

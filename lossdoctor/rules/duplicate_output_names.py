@@ -15,6 +15,7 @@ Keras 3.15.1, TensorFlow: a Dense layer "d" called twice, both outputs in a list
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from lossdoctor.facts import Exam
@@ -26,7 +27,7 @@ from lossdoctor.types import Finding
 def check(exam: Exam) -> Iterator[Finding]:
     """Repeated names, by what is given under them."""
     names = exam.case.model.output_names or ()
-    twice = [n for n in dict.fromkeys(names) if names.count(n) > 1]
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if not twice or isinstance(exam.case.model.outputs, dict):
         return
     arguments = exam.case.compile

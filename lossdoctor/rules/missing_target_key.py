@@ -31,7 +31,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     """Outputs that have a loss but no target of their name."""
     for path, known, given in key_nodes(exam):
         missing = [name for name in known if name not in given]
-        unknown = [key for key in given if key not in known]
+        unknown = given.keys() - set(known)
         if path == "y" and isinstance(exam.case.compile.loss, dict) and shared.raises(exam):
             missing = [name for name in missing if exam.case.compile.loss.get(name) is not None]
         if not missing or unknown:

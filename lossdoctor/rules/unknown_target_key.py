@@ -32,7 +32,8 @@ from lossdoctor.types import ArrayRef, Finding, Grade
 def check(exam: Exam) -> Iterator[Finding]:
     """Keys of target dicts that name no output."""
     for path, known, given in key_nodes(exam):
-        unknown = [key for key in given if key not in known and not _deeper(exam, str(key))]
+        outputs = set(known)
+        unknown = [key for key in given if key not in outputs and not _deeper(exam, str(key))]
         if not unknown:
             continue
         node = _Node(path, known, given, [name for name in known if name not in given], _group_names(exam, path))
