@@ -14,6 +14,7 @@ import pytest
 from keras import layers, ops
 
 import lossdoctor
+from lossdoctor import releases
 from lossdoctor.doctor import examine
 
 N = 8
@@ -130,6 +131,11 @@ def test_nan_with_weight_zero_is_nan() -> None:
 def test_the_imaginary_part_is_dropped() -> None:
     y = RANDOM.normal(size=(N, 1)) + 1j * RANDOM.normal(size=(N, 1))
     model = made(dense(1), loss="mse")
+    if not releases.since(keras.__version__, "3.6"):  # there it is an error that Keras raises
+        with pytest.raises(ValueError, match="Invalid dtype: complex64"):
+            logged(model, X, y.astype("complex64"))
+        assert finding(model, (X, y.astype("complex64")), "LD307").impact == "raises"
+        return
     assert logged(model, X, y.astype("complex64")) == pytest.approx(
         logged(model, X, y.real.astype("float32")), rel=1e-5
     )
@@ -159,9 +165,13 @@ def test_one_target_for_two_outputs_of_one_name() -> None:
     model = made(lambda i: [head(i), head(2 * i)], loss="mse")
     t = RANDOM.normal(size=(N, 2))
     p = model.predict(X, verbose=0)
-    both = float(np.mean(np.square(t - p[0])) + np.mean(np.square(t - p[1])))
-    assert logged(model, X, {"d": t}) == pytest.approx(both, rel=1e-4)
-    assert finding(model, (X, {"d": t}), "LD205").severity == "error"
+    both = [float(np.mean(np.square(t - part))) for part in p]
+    found = finding(model, (X, {"d": t}), "LD205")
+    assert found.severity == "error"
+    if releases.since(keras.__version__, "3.5") and not releases.since(keras.__version__, "3.7"):
+        assert found.where == ("y_pred[1]",)
+        both = both[:1]
+    assert logged(model, X, {"d": t}) == pytest.approx(sum(both), rel=1e-4)
 
 
 def test_heads_trade_their_weights_through_a_file(tmp_path: Path) -> None:
@@ -175,7 +185,8 @@ def test_heads_trade_their_weights_through_a_file(tmp_path: Path) -> None:
     assert np.allclose(before["z"], after["a"]) and np.allclose(before["a"], after["z"])
     lossdoctor.save_batch(tmp_path / "b.npz", X, {"z": np.ones((N, 2)), "a": np.zeros((N, 2))})
     report = examine(str(tmp_path / "m.keras"), str(tmp_path / "b.npz"))
-    assert [f.code for f in report.findings if f.severity == "error"] == ["LD107"]
+    other = [] if releases.since(keras.__version__, "3.5") else ["LD506"]  # Keras 3.4 trains neither, too
+    assert [f.code for f in report.findings if f.severity == "error"] == ["LD107", *other]
     assert report.findings[0].evidence == {
         "weights of z_head": "loaded into a_head",
         "weights of a_head": "loaded into z_head",

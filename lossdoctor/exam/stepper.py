@@ -54,6 +54,7 @@ class Stepper:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._model.put(setup.starts)
+            self._model.reset_metrics()  # before Keras 3.15 `train_on_batch` returns the mean of all steps since
             loss = standin.train(self._model, setup, "train_on_batch")
             gradients = self._gradients()
             standin.fill_values(self._model, setup, self._log)

@@ -10,7 +10,7 @@ Give the outputs names of their own: `keras.layers.Identity(name="left")(...)`, 
 
 ## Measured
 Keras 3.15.1, TensorFlow: a Dense layer "d" called twice, both outputs in a list: `output_names` is `["d", "d"]`; `y={"d": a}` trains both outputs on a,
-`loss={"d": "mse"}` gives both that loss, the log has one `d_loss`; `loss_weights={"d": 3.0}` raises.
+`loss={"d": "mse"}` gives both that loss, the log has one `d_loss`; `loss_weights={"d": 3.0}` raises. Keras 3.5 and 3.6, JAX: `y={"d": a}` trains the first output alone.
 """
 
 from __future__ import annotations
@@ -56,7 +56,18 @@ def check(exam: Exam) -> Iterator[Finding]:
         ),
     )
     shown = f"{shared.listed(outputs)} are both named {twice[0]!r}"
-    if same and "y" in named:
+    left = [path for path in outputs if path in shared.untrained(exam)]
+    if left and not shared.raises(exam):
+        yield RULE.finding(
+            "error",
+            "silent",
+            f"{shown}: Keras {exam.case.environment.keras} trains one output of a name, and {shared.listed(left)} "
+            f"{'is' if len(left) == 1 else 'are'} not trained.",
+            where=tuple(left),
+            evidence=evidence | {"loss fit reports": exam.fit.outcome.loss},
+            fixes=fixes,
+        )
+    elif same and "y" in named:
         yield RULE.finding(
             "error",
             "silent",
@@ -101,7 +112,7 @@ RULE = Rule(
     page=__doc__,
     check=check,
     bad=(
-        Example("one target by name for both", _MODEL + 'y = {"d": np.ones((8, 2))}\n', "error", since="3.7"),
+        Example("one target by name for both", _MODEL + 'y = {"d": np.ones((8, 2))}\n', "error", since="3.5"),
         Example("a shared head, targets in a list", _MODEL + "y = [np.ones((8, 2)), np.zeros((8, 2))]\n", "info"),
     ),
     good=(

@@ -598,3 +598,12 @@ def test_loss_pairs_and_gradients_are_the_real_model_s(name: str) -> None:
         scale = float(np.max(np.abs(gradients[shift]))) or 1.0
         assert mine == pytest.approx(gradients[shift], rel=1e-3, abs=1e-5 * scale)
         assert gradients_of_one[shift] == pytest.approx(gradients[shift], rel=1e-3, abs=1e-5 * scale)
+
+
+def test_every_step_of_a_stepper_has_the_loss_of_its_own_predictions() -> None:
+    """`train_on_batch` of older releases (seen on 3.4.1 to 3.12.4) returns the mean of all steps since the metrics were reset."""
+    setup = fed(KINDS["one output"]())
+    stepper = Stepper(setup)
+    for predictions in (np.zeros((N, 3), "float32"), setup.y, setup.y + 2):
+        loss = stepper.step(starts=[predictions]).loss
+        assert loss == pytest.approx(np.mean(np.square(predictions - setup.y)), rel=1e-5, abs=1e-6)
