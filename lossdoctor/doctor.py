@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -168,6 +169,12 @@ def notes(exam: Exam) -> tuple[str, ...]:
     """Remarks on what was not looked at."""
     case = exam.case
     said = [*case.model.notes, *case.batch.notes]
+    if case.model.inputs is not None and case.batch.x is None:
+        said.append("the model's inputs: the batch has no x, without which fit raises")
+    if case.model.preprocessor is None and any(map(_is_text, trees.values(case.batch.x))):
+        said.append(
+            "x as the NumPy arrays of text that it holds, which fit refuses: it was examined as tensors, tf.constant(x)"
+        )
     if case.batch.total_rows is not None:
         said.append(f"the batch beyond its first {case.rows} rows (it has {case.batch.total_rows})")
     if case.model.predictions is None and exam.run.calls:
@@ -183,6 +190,13 @@ def notes(exam: Exam) -> tuple[str, ...]:
             "the masks that x really makes: plausible ones stand in for them (the last step of every other sample is padding)"
         )
     return tuple(said)
+
+
+def _is_text(leaf: Any) -> bool:
+    """NumPy's own text; a saved tensor of strings is bytes."""
+    return (
+        isinstance(leaf, ArrayRef) and re.match(r"[<>=]?U|str", str(leaf.dtype)) is not None and leaf.dtype != "string"
+    )
 
 
 def make_report(exam: Exam, findings: tuple[Finding, ...], checks: Checks) -> ReportData:

@@ -22,7 +22,7 @@ from typing import Any
 
 from lossdoctor import stored
 from lossdoctor.api import Report
-from lossdoctor.near import first_line
+from lossdoctor.near import ending, first_line
 from lossdoctor.request import CheckCase, as_cases
 from lossdoctor.signals import raise_again
 from lossdoctor.types import CaseError
@@ -220,13 +220,8 @@ def run_case(case: CheckCase, cache: bool) -> _Outcome:
             return case.name, stored.dump(report), None, False
         except CaseError as error:
             return case.name, None, str(error), False
-        except SystemExit:
-            return (
-                case.name,
-                None,
-                f"{case.name}: its code ends the program; guard that with `if __name__ == ...`.",
-                False,
-            )
+        except SystemExit as error:
+            return case.name, None, f"{case.name}: its code {ending(error)}; let it return, or raise an error.", False
         except Exception as error:  # ours: a case's own errors are `CaseError`s
             if os.environ.get("LOSSDOCTOR_DEBUG") == "1":
                 import traceback

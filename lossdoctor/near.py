@@ -36,6 +36,18 @@ def with_tuples(text: str) -> str:
     return _SIZE.sub(lambda size: f"({size[1]},)" if size[1].isdigit() else f"({size[1]})", text)
 
 
+def ending(error: BaseException) -> str:
+    """What code said that left by `sys.exit(...)`, or by an exception that programs are not meant to catch.
+
+    >>> ending(SystemExit("set DATA_DIR"))
+    "ends the program ('set DATA_DIR')"
+    """
+    if not isinstance(error, SystemExit):
+        return f"ends the program ({type(error).__name__}{': ' * bool(str(error))}{first_line(error) if str(error) else ''})"
+    said = f"{error.code!r}" if isinstance(error.code, str) else f"sys.exit({'' if error.code is None else error.code})"
+    return f"ends the program ({said[:300]})"
+
+
 _BOLD = re.compile(r"\x1b\[\d*m")
 
 

@@ -12,6 +12,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from lossdoctor.near import first_line
+from lossdoctor.types import CaseError
+
 
 def import_keras_quietly() -> Any:
     """Import Keras without its backend's start-up chatter; the chatter is shown where the import fails.
@@ -25,7 +28,12 @@ def import_keras_quietly() -> Any:
         try:
             with _redirected(2, noise.fileno()):
                 import keras
-        except Exception:
+        except Exception as error:
+            if backend := os.environ.get("KERAS_BACKEND"):
+                raise CaseError(
+                    f"Keras cannot be imported with KERAS_BACKEND={backend} ({first_line(error)}); install that backend, "
+                    "or set it to one that is installed: tensorflow, jax or torch."
+                ) from error
             noise.seek(0)
             sys.stderr.write(noise.read().decode("utf-8", "replace"))
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from keras import layers, ops
 
 import lossdoctor
 from tests.agree import agree_with_keras
+from tests.cli.test_cli import call
 
 N = 16
 RANDOM = np.random.default_rng(21)
@@ -318,3 +320,139 @@ def test_what_the_losses_lack_is_not_blamed_on_the_targets(by_name: bool, loss: 
     )
     y = {"age": normal(N, 1), "organ": np.arange(N) % 3}
     assert wrong(told(model, normal(N, 4), y if by_name else list(y.values()))) == [code]
+
+
+# What code of the user's own does that ends the program, and what the one sentence says of it.
+ENDING = {
+    "without a word": (
+        "import sys\ndef m():\n    sys.exit()\n",
+        "m.py:m ends the program (sys.exit()) when it is called",
+    ),
+    "with a number": ("import sys\ndef m():\n    sys.exit(5)\n", "ends the program (sys.exit(5))"),
+    "with a reason": (
+        "import sys\nsys.exit('set DATA_DIR')\n",
+        "m.py ends the program ('set DATA_DIR') when it is imported",
+    ),
+    "with an exception of its own": (
+        "class Odd(BaseException): pass\nraise Odd('why')\n",
+        "ends the program (Odd: why)",
+    ),
+    "as a generator ends": ("def m():\n    raise GeneratorExit\n", "ends the program (GeneratorExit)"),
+    "by an error of two lines": (
+        "def m():\n    raise ValueError('one\\ntwo')\n",
+        "raised ValueError when it was called: one;",
+    ),
+    "by an error without words": ("def m():\n    raise KeyError\n", "raised KeyError when it was called;"),
+    "by a slip": ("def m(:\n", "SyntaxError: invalid syntax (line 1)"),
+    "never": ("async def m():\n    return 1\n", "m.py:m is a coroutine function"),
+}
+
+
+@pytest.mark.parametrize("name", ENDING)
+@pytest.mark.parametrize("command", ["check", "show", "patch"])
+def test_code_that_ends_the_program_does_not_end_the_check(
+    name: str, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, sentence = ENDING[name]
+    (tmp_path / "m.py").write_text(code)
+    np.savez(tmp_path / "b.npz", x=normal(N, 4), y=normal(N, 1))
+    monkeypatch.chdir(tmp_path)
+    exit_code, out, err = call(capfd, command, "m.py:m", "b.npz")
+    assert (exit_code, out) == (2, "") and err.startswith("lossdoctor: ") and len(err.splitlines()) == 1
+    assert sentence in err
+
+
+@pytest.mark.parametrize("name", ["b", "g", "k"])
+def test_data_that_end_the_program_do_not_end_the_check(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data.py").write_text(
+        "import sys\ndef b():\n    sys.exit(0)\ndef g():\n    sys.exit(0)\n    yield 1\n"
+        "class K:\n    def __iter__(self):\n        sys.exit(0)\nk = K()\n"
+    )
+    made(dense(1), "mse").save(tmp_path / "m.keras")
+    monkeypatch.chdir(tmp_path)
+    exit_code, out, err = call(capfd, "check", "m.keras", f"data.py:{name}")
+    assert (exit_code, out) == (2, "") and "ends the program (sys.exit(0))" in err and len(err.splitlines()) == 1
+
+
+def test_a_script_s_own_options_are_not_lossdoctor_s(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text(
+        "import argparse, numpy as np\n"
+        "p = argparse.ArgumentParser()\np.add_argument('--rows', type=int, default=8)\n"
+        "rows = p.parse_args().rows\n"
+        "def batch():\n    return np.ones((p.parse_args().rows, 4)), np.ones((rows, 1))\n"
+    )
+    made(dense(1), "mse").save(tmp_path / "m.keras")
+    monkeypatch.chdir(tmp_path)
+    assert call(capfd, "check", "m.keras", "train.py:batch")[0] == 0
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="its trainer takes no such tables")
+@pytest.mark.parametrize(
+    "columns", [("float64", "bool"), ("float64", "Int64"), ("float32", "float64"), ("float32", "int32")]
+)
+def test_a_table_is_cast_as_fit_casts_it(columns: tuple[str, str]) -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({f"c{i}": pandas.Series([1, 0] * 8, dtype=columns[i % 2]) for i in range(4)})
+    model = made(dense(1), "mse")
+    model.fit(table, np.zeros((N, 1)), verbose=0)
+    assert lossdoctor.check(model, (table, np.zeros((N, 1)))).ok
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "category"])
+def test_a_series_of_pandas_own_types_is_refused_as_fit_refuses_it(dtype: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    model, y = made(dense(1), "mse"), pandas.Series([1, 0] * 8, dtype=dtype)
+    with pytest.raises(ValueError, match="Invalid dtype"):
+        model.fit(normal(N, 4), y, verbose=0)
+    with pytest.raises(lossdoctor.CaseError, match=f"^y is a Series that cannot be read .*Invalid dtype: {dtype}"):
+        lossdoctor.check(model, (normal(N, 4), y))
+
+
+@pytest.mark.parametrize("item", [[normal(N, 4), normal(N, 1)], {"x": normal(N, 4)}, normal(N, 4)])
+def test_a_generator_of_anything_but_tuples_is_refused_as_fit_refuses_it(item: Any) -> None:
+    model = made(dense(1), "mse")
+    with pytest.raises(ValueError, match="must return a tuple"):
+        model.fit((item for _ in range(2)), steps_per_epoch=1, verbose=0)
+    with pytest.raises(lossdoctor.CaseError, match="nothing but tuples from a generator"):
+        lossdoctor.preflight(model, (item for _ in range(2)))
+
+
+def test_a_batch_without_x_says_that_no_input_was_examined() -> None:
+    report = lossdoctor.check(made(dense(1), "mse"), (None, normal(N, 1)))
+    assert [note for note in report.data.checks.notes if "the batch has no x" in note]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="text goes through a model on TensorFlow alone")
+def test_numpy_s_text_is_not_what_fit_takes() -> None:
+    import tensorflow as tf
+
+    i = keras.Input((1,), dtype="string")
+    looked_up = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(i)
+    model = keras.Model(i, layers.Dense(1)(looked_up))
+    model.compile(optimizer="sgd", loss="mse")
+    x, y = np.array([["a"], ["b"]] * 8), normal(N, 1)
+    with pytest.raises(ValueError, match="Invalid dtype: str"):
+        model.fit(x, y, verbose=0)
+    model.fit(tf.constant(x), y, verbose=0)
+    for given, said in ((x, True), (tf.constant(x), False)):
+        report = lossdoctor.check(model, (given, y))
+        assert report.ok and any("which fit refuses" in note for note in report.data.checks.notes) is said
+
+
+def test_steps_that_a_loss_scale_skips_move_nothing() -> None:
+    """LD805 said that one such step makes the weights NaN."""
+    i = keras.Input((4,))
+    model = keras.Model(i, layers.Dense(1, dtype="mixed_float16")(i))
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)), "mse")
+    x, y = normal(N, 4), normal(N, 1) * 1e6
+    before = [np.array(w) for w in model.get_weights()]
+    report = lossdoctor.check(model, (x, y), repairs=False)
+    model.fit(x, y, epochs=2, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    told = [f.message for f in report.findings if f.code == "LD805"]
+    assert len(told) == 1 and "skips every such step" in told[0] and "NaN" not in told[0]

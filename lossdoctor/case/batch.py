@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,10 @@ def _roots(
 ) -> dict[str, Tree]:
     if all(key in ("arr_0", "arr_1", "arr_2") for key in arrays):
         return {root: arrays[f"arr_{i}"] for i, root in enumerate(_ROOTS) if f"arr_{i}" in arrays}
+    if all(re.fullmatch(r"arr_\d+", key) for key in arrays):
+        raise CaseError(
+            f"{file} holds {', '.join(list(arrays)[:6])}: a batch has x, y and sample_weight at most; name the arrays."
+        )
     rooted = [key for key in arrays if key.split("/")[0] in _ROOTS]
     if not rooted:
         return _bare(arrays, file, input_names, output_names)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import GeneratorType
 from typing import Any
 
-from lossdoctor.near import first_line
+from lossdoctor.near import ending, first_line
 from lossdoctor.types import CaseError
 
 
@@ -30,6 +30,8 @@ def first_batch(data: Any, source: str = "") -> tuple[tuple[Any, ...], Any]:
         raise
     except StopIteration:
         raise CaseError(f"{said} yield no batch; they must give at least one (x, y).") from None
+    except (SystemExit, GeneratorExit) as error:
+        raise CaseError(f"{said} give no first batch: their code {ending(error)}; they must yield (x, y).") from error
     except Exception as error:  # the user's own iterator
         raise CaseError(
             f"{said} give no first batch ({type(error).__name__}: {first_line(error)}); they must yield (x, y)."
@@ -63,6 +65,10 @@ def _taken(data: Any, said: str) -> tuple[tuple[Any, ...], Any]:
         raise CaseError(f"{said} are a {type(data).__name__}, which yields nothing; give (x, y), or a data set.")
     iterator = iter(data)
     first = next(iterator)
+    if isinstance(data, GeneratorType) and not isinstance(first, tuple):
+        raise CaseError(
+            f"{said} yield a {type(first).__name__}, and fit takes nothing but tuples from a generator; yield (x, y)."
+        )
     # Python's own iterators cost nothing to ask for again; a loader's may start processes.
     plain = type(iterator).__module__ in ("builtins", "itertools")
     if iterator is data or (plain and iter(data) is iterator):

@@ -108,8 +108,43 @@ def _of_pandas(leaf: Any) -> ArrayRef | None:
         return HeldArray(np.asarray(leaf)) if hasattr(leaf, "__array__") else None
     # `fit` makes a column of a series (`array_slicing.py: PandasSeriesSliceable`).
     shape = (*leaf.shape, 1) if len(leaf.shape) == 1 else tuple(leaf.shape)
+    kind = _common_type(leaf)
+    if kind is not None and _can_be(leaf, kind):
+        return ReadArray(shape, kind, lambda n: leaf.iloc[:n].astype(kind).to_numpy())
     sample = leaf.iloc[:_SAMPLE].to_numpy()
     return ReadArray(shape, sample.dtype.name, lambda n: leaf.iloc[:n].to_numpy().reshape(n, *shape[1:]))
+
+
+def _common_type(leaf: Any) -> str | None:
+    """The type to which `fit` casts a whole table for one of its columns, None for a table or series left as it is.
+
+    As `array_slicing.py: convert_to_sliceable` has it (Keras 3.4 to 3.15). Raises ValueError for pandas' own types
+    where Keras does.
+    """
+    import keras
+
+    types = [leaf.dtype] if len(leaf.shape) == 1 else list(leaf.dtypes)
+    floatx = keras.config.floatx()
+    for dtype in types:
+        if isinstance(dtype, np.dtype) and dtype.kind not in "biuf":
+            continue
+        try:
+            name = keras.backend.standardize_dtype(dtype)
+        except ValueError:
+            if leaf.iloc[:_SAMPLE].to_numpy().dtype.kind not in "biufc":
+                return None  # text and objects are looked at as such
+            raise ValueError(f"fit refuses pandas' own {dtype}: Invalid dtype: {dtype}") from None
+        if "float" in name and name != floatx:
+            return str(floatx) if len(set(types)) > 1 else None
+    return None
+
+
+def _can_be(leaf: Any, kind: str) -> bool:
+    try:
+        leaf.iloc[:_SAMPLE].astype(kind)
+    except (TypeError, ValueError):  # a column of text, a missing number of pandas' own
+        return False
+    return True
 
 
 def _of_tensor(leaf: Any) -> np.ndarray:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lossdoctor.near import did_you_mean
+from lossdoctor.near import did_you_mean, ending, first_line
 from lossdoctor.types import CaseError
 
 # A drive letter (C:\\x.py:name) is no module; a name is an identifier, dotted for attributes.
@@ -43,11 +45,19 @@ def load_reference(text: str) -> Any:
 def call(function: Callable[[], Any], source: str) -> Any:
     """What the user's function returns. Raises `CaseError` where it raises."""
     try:
-        return function()
+        with _as_script(source):
+            result = function()
     except Exception as error:  # the user's own function
+        said = f": {first_line(error)}" if str(error) else ""
         raise CaseError(
-            f"{source} raised {type(error).__name__} when it was called: {error}; call it yourself to see where."
+            f"{source} raised {type(error).__name__} when it was called{said}; call it yourself to see where."
         ) from error
+    except (SystemExit, GeneratorExit) as error:
+        raise CaseError(f"{source} {ending(error)} when it is called; let it return, or raise an error.") from error
+    if inspect.iscoroutine(result):
+        result.close()
+        raise CaseError(f"{source} is a coroutine function; name one that returns without `await`.")
+    return result
 
 
 def import_objects(where: str) -> ModuleType:
@@ -57,13 +67,32 @@ def import_objects(where: str) -> ModuleType:
     try:
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
-        return importlib.import_module(where)
+        with _as_script(where):
+            return importlib.import_module(where)
     except ModuleNotFoundError as error:
         if error.name and where.split(".")[0] != error.name.split(".")[0]:
             raise _failed(where, error) from error
         raise CaseError(f"there is no module {where}; check the name, or give the path of its .py file.") from error
     except Exception as error:  # the user's own code
         raise _failed(where, error) from error
+    except (SystemExit, GeneratorExit) as error:
+        raise _ended(where, error) from error
+
+
+@contextlib.contextmanager
+def _as_script(name: str) -> Iterator[None]:
+    """The user's code sees a command line of its own without arguments, not lossdoctor's."""
+    before, sys.argv = sys.argv, [name]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _ended(where: str, error: BaseException) -> CaseError:
+    return CaseError(
+        f"{where} {ending(error)} when it is imported; guard what is for scripts with `if __name__ == ...`."
+    )
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -83,15 +112,14 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(resolved.parent))  # so that it can import its neighbours, as when it is run
     try:
-        spec.loader.exec_module(module)
+        with _as_script(str(path)):
+            spec.loader.exec_module(module)
     except Exception as error:  # the user's own code
         del sys.modules[name]
         raise _failed(str(path), error) from error
-    except SystemExit as error:
+    except (SystemExit, GeneratorExit) as error:
         del sys.modules[name]
-        raise CaseError(
-            f"{path} ends the program when it is imported; guard its last lines with `if __name__ == ...`."
-        ) from error
+        raise _ended(str(path), error) from error
     finally:
         sys.path.remove(str(resolved.parent))
     return module
@@ -106,5 +134,5 @@ def _failed(where: str, error: BaseException) -> CaseError:
     at = f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
     line = getattr(error, "lineno", None)
     at = f" (line {line})" if isinstance(error, SyntaxError) and line else at
-    text = str(error).splitlines()[0] if str(error) else ""
+    text = error.msg if isinstance(error, SyntaxError) else first_line(error)
     return CaseError(f"{where} cannot be imported: {type(error).__name__}: {text}{at}; mend it and try again.")

@@ -11,10 +11,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lossdoctor.near import ending
 from lossdoctor.signals import raise_again
 
 OK, FOUND, UNREADABLE, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+
+_ENDED = "the case's own code {}; let it return, or raise an error."
 
 
 class Stop(Exception):
@@ -50,12 +54,19 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
-def boundary() -> Iterator[None]:
-    """Run a command's body; no traceback ever leaves it (LOSSDOCTOR_DEBUG=1 shows it)."""
+def boundary(exits: bool = False) -> Iterator[None]:
+    """Run a command's body; no traceback ever leaves it (LOSSDOCTOR_DEBUG=1 shows it).
+
+    Unless the body itself `exits`, a `SystemExit` is the case's own code's, and no answer to the question asked.
+    """
     try:
         yield
-    except (Stop, SystemExit):
+    except Stop:
         raise
+    except SystemExit as error:
+        if exits:
+            raise
+        raise Stop(UNREADABLE, _ENDED.format(ending(error))) from None
     except KeyboardInterrupt:
         raise Stop(INTERRUPTED) from None
     except Terminated:
@@ -63,7 +74,7 @@ def boundary() -> Iterator[None]:
     except BrokenPipeError:
         _discard_output()
         raise Stop(OK) from None
-    except Exception as error:
+    except BaseException as error:
         if os.environ.get("LOSSDOCTOR_DEBUG") == "1":
             import traceback
 
@@ -84,12 +95,25 @@ def boundary() -> Iterator[None]:
             raise Stop(UNREADABLE, "the case is nested too deeply to be examined; flatten it.") from None
         if isinstance(error, MemoryError):
             raise Stop(UNREADABLE, "this machine has not enough memory for the case; give a smaller batch.") from None
+        if not isinstance(error, Exception):
+            raise Stop(UNREADABLE, _ENDED.format(ending(error))) from None
+        if isinstance(error, FileNotFoundError) and not _stands():
+            raise Stop(UNREADABLE, "the folder that you are in is gone; change to one that exists.") from None
         text = str(error).splitlines()[0][:300] if str(error) else ""
         raise Stop(
             BUG,
             f"this is a bug in lossdoctor ({type(error).__name__}: {text}); please report it with the command you ran "
             "(LOSSDOCTOR_DEBUG=1 shows the traceback).",
         ) from None
+
+
+def _stands() -> bool:
+    """False where the current folder was deleted."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def visible(text: str) -> str:

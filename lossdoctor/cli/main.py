@@ -57,7 +57,7 @@ def run() -> None:
     """The `lossdoctor` command. Exits 0, 1 (findings), 2 (unreadable case or usage), 3 (a bug of ours)."""
     open_streams()
     try:
-        with boundary(), terminable():
+        with boundary(exits=True), terminable():
             lightened(typer.main.get_command(app), _HELP)()
     except Stop as stop:
         if str(stop):

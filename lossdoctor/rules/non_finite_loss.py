@@ -41,12 +41,17 @@ def check(exam: Exam) -> Iterator[Finding]:
         ranges = [
             f"{o} is {exam.activations[o].name}" for o in outputs if o in exam.activations and exam.activations[o].name
         ]
+        then = (
+            "the optimizer, which scales the loss, skips every such step, and no weight moves"
+            if exam.case.compile.dynamic_scale
+            else "one step makes the weights NaN"
+        )
         drawn = "the model's own predictions" if real else f"{len(values)} draws of plausible predictions"
         yield RULE.finding(
             "error" if real else "warning",
             "silent" if real else "risk",
             f"{call.label} is {shared.number(values[0])} on {drawn}{' (' + shared.listed(ranges) + ')' if ranges else ''}, "
-            f"{'and its gradient is not finite: one step makes the weights NaN' if gradient_broken and value_broken else 'but its gradient is not finite: one step makes the weights NaN' if gradient_broken else 'with a gradient that is finite'}.",
+            f"{'with a gradient that is finite' if not gradient_broken else ('and' if value_broken else 'but') + ' its gradient is not finite: ' + then}.",
             where=(*outputs, call.loss_path),
             evidence={f"loss value, draw {i + 1}": str(v) for i, v in enumerate(values)},
             fixes=(
