@@ -72,7 +72,7 @@ def boundary(exits: bool = False) -> Iterator[None]:
     except Terminated:
         raise Stop(TERMINATED) from None
     except BrokenPipeError:
-        _discard_output()
+        discard_output()
         raise Stop(OK) from None
     except BaseException as error:
         if os.environ.get("LOSSDOCTOR_DEBUG") == "1":
@@ -82,7 +82,7 @@ def boundary(exits: bool = False) -> Iterator[None]:
         if type(error).__name__ == "CaseError":
             raise Stop(UNREADABLE, str(error)) from None
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            _discard_output()
+            discard_output()
             raise Stop(
                 UNREADABLE, f"the output cannot be written ({error.strerror}); make room and run it again."
             ) from None
@@ -136,6 +136,7 @@ def open_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _discard_output() -> None:
+def discard_output() -> None:
+    """Send stdout to the null device from now on."""
     # What could not be written stays in the buffer; at exit it would raise once more.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -37,12 +37,14 @@ def demo(
         if copy is not None:
             _copy(folder, copy)
             return
-        from rich.console import Console
+        from lossdoctor.cli.screen import Screen
 
-        console = Console(highlight=False)
+        console = Screen()
         stops = TOUR if case is None else (TOUR[case - 1],)
         waits = len(stops) > 1 and sys.stdin.isatty() and sys.stdout.isatty()
         for stop in stops:
+            if console.quiet:  # nobody reads any more
+                return
             if stop is not stops[0]:
                 if waits and not _go_on():
                     return

@@ -28,8 +28,7 @@ def explain(
     Exit codes: 0 the message is known; 1 it is not; 2 there was nothing to read.
     """
     with boundary():
-        from rich.console import Console
-
+        from lossdoctor.cli.screen import Screen
         from lossdoctor.explain import find, told
 
         pasted = _read(text or [])
@@ -37,7 +36,7 @@ def explain(
             raise Stop(
                 UNREADABLE, "there is no error to explain; give its text, or pipe it: lossdoctor explain < log.txt."
             )
-        console = Console(highlight=False)
+        console = Screen()
         found = find.explain(pasted)
         if found is None:
             told.unknown(find.last_error(pasted), find.nearest(pasted), console)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lossdoctor.cli.fixing_source import Quit, write_source
 from lossdoctor.cli.running import patch_of, quietly
+from lossdoctor.cli.screen import Screen
 from lossdoctor.fixes import session as sittings
 from lossdoctor.report import words
 from lossdoctor.report.text import STYLE, broken, fitted, open_table, say
@@ -46,7 +47,7 @@ class Targets:
 
 def run(sitting: Session, batch: str, targets: Targets, *, yes: bool) -> bool:
     """One sitting over a case. Returns True where errors are left."""
-    console = Console(highlight=False)
+    console = Screen()
     _say_pairing(console, sitting.state, "As it is")
     if not sitting.open:
         console.print("Nothing is wrong.", style="bold green")

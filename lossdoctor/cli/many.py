@@ -97,22 +97,20 @@ def write_all(
     rows: Sequence[Row], gate: Gate, planned: Sequence[tuple[Format, Path | None]], *, verbose: bool, quiet: bool
 ) -> None:
     """Write the results. Raises `CaseError` for a file that cannot be written."""
-    import typer
-    from rich.console import Console
-
+    from lossdoctor.cli.screen import Screen, echo
     from lossdoctor.files import write_text
     from lossdoctor.report import together
 
     for format, output in planned:
         if format == "text" and output is None:
-            render(rows, gate, Console(highlight=False), verbose=verbose, quiet=quiet)
+            render(rows, gate, Screen(), verbose=verbose, quiet=quiet)
             continue
         if format in together.FORMATS:
             text = together.render(format.value, rows)
         else:
             text = to_json(rows, gate) if format == "json" else _as_text(rows, gate, verbose=verbose, quiet=quiet)
         if output is None:
-            typer.echo(text.encode("utf-8"), nl=False)
+            echo(text.encode("utf-8"))
         else:
             write_text(output, text)
 

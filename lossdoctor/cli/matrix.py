@@ -197,8 +197,7 @@ def _require_one(runs: Sequence[Run]) -> None:
 
 def _write(runs: Sequence[Run], parts: Sequence[Parting], planned: Sequence[tuple[Format, Path | None]]) -> None:
     """The files first, then what goes to stdout."""
-    from rich.console import Console
-
+    from lossdoctor.cli.screen import Screen, echo
     from lossdoctor.files import write_text
     from lossdoctor.installed import own_version
     from lossdoctor.report import matrix as report
@@ -212,9 +211,9 @@ def _write(runs: Sequence[Run], parts: Sequence[Parting], planned: Sequence[tupl
         if path is not None:
             write_text(path, document(format))
         elif format is Format.text:
-            report.render(runs, parts, Console(highlight=False))
+            report.render(runs, parts, Screen())
         else:
-            typer.echo(document(format).encode("utf-8"), nl=False)
+            echo(document(format).encode("utf-8"))
 
 
 @contextmanager

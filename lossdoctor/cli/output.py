@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
 from typer.core import TyperCommand
 
 from lossdoctor.cli.boundary import UNREADABLE, Stop
 from lossdoctor.report.formats import Format
 
 if TYPE_CHECKING:
+    import typer
+
     from lossdoctor.types import Finding, ReportData
 
 _ORDER = "lossdoctor.order"
@@ -111,7 +112,9 @@ def write(
         if path is None and format is Format.text:
             _print(report, verbose, quiet)
         elif path is None:
-            typer.echo(text.encode("utf-8"), nl=False)  # a document is UTF-8, whatever the terminal's encoding
+            from lossdoctor.cli.screen import echo
+
+            echo(text.encode("utf-8"))  # a document is UTF-8
 
 
 def _document(report: ReportData, format: Format, known: Sequence[Finding], verbose: bool, quiet: bool) -> str:
@@ -125,8 +128,7 @@ def _document(report: ReportData, format: Format, known: Sequence[Finding], verb
 
 
 def _print(report: ReportData, verbose: bool, quiet: bool) -> None:
-    from rich.console import Console
-
+    from lossdoctor.cli.screen import Screen
     from lossdoctor.report import text
 
-    text.render(report, Console(highlight=False), verbose=verbose, quiet=quiet)
+    text.render(report, Screen(), verbose=verbose, quiet=quiet)

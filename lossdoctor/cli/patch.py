@@ -54,7 +54,9 @@ def patch(
             said = "Nothing needs a change." if not plan.left else "No repair can be written."
             typer.echo(said + _left(plan.left), err=True)
         elif output is None:
-            typer.echo(written.text, nl=False)
+            from lossdoctor.cli.screen import echo
+
+            echo(written.text)
             typer.echo(_left(plan.left).lstrip(), err=True, nl=bool(plan.left))
         else:
             from lossdoctor.files import write_text

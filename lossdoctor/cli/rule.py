@@ -44,10 +44,11 @@ def rule(
             raise Stop(2, f"there is no rule {code}{guess}; `lossdoctor rule` lists them.")
         text = found[0].page()
         if sys.stdout.isatty() or _FORCED & set(os.environ):  # where Rich may see a terminal
-            from rich.console import Console
             from rich.markdown import Markdown
 
-            console = Console(highlight=False)
+            from lossdoctor.cli.screen import Screen
+
+            console = Screen()
             if console.is_terminal:
                 console.print(Markdown(text))
                 return
@@ -56,12 +57,13 @@ def rule(
 
 def _table(rules: list[Entry]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
+
+    from lossdoctor.cli.screen import Screen
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("code", "name", "category", "what it sees"):
         table.add_column(column, no_wrap=column == "code", overflow="fold")
     for r in rules:
         table.add_row(r.code, r.name, r.category, r.summary)
-    Console(highlight=False).print(table)
+    Screen().print(table)

@@ -47,11 +47,10 @@ def show(
                 report, exam = examine_with_exam(
                     model, batch, progress=progress, repairs=False, forward=forward, **options
                 )
-        from rich.console import Console
-
+        from lossdoctor.cli.screen import Screen
         from lossdoctor.report.show import render
 
-        console = Console(highlight=False)
+        console = Screen()
         if exam is None:
             render(report, console)
         else:
