@@ -36,7 +36,7 @@ def order_typed(context: typer.Context) -> list[str]:
 
 
 def plan(formats: Sequence[Format], outputs: Sequence[Path], order: Sequence[str]) -> list[tuple[Format, Path | None]]:
-    """Each format with its file, None for stdout.
+    """Each format with its file, None for stdout, which `-` names.
 
     As many outputs as formats: the first to the first, and so on. One fewer: one format goes to stdout, the
     others take the files in turn; it is chosen so that most files take the format typed just before them, and
@@ -46,8 +46,8 @@ def plan(formats: Sequence[Format], outputs: Sequence[Path], order: Sequence[str
     if len(set(map(str, outputs))) < len(outputs):
         raise Stop(UNREADABLE, "two of the --output files are the same; give each --format a file of its own.")
     if len(outputs) == len(asked):
-        return list(zip(asked, outputs, strict=True))
-    if len(outputs) != len(asked) - 1:
+        return [(format, None if str(path) == "-" else path) for format, path in zip(asked, outputs, strict=True)]
+    if len(outputs) != len(asked) - 1 or Path("-") in outputs:
         raise Stop(
             UNREADABLE,
             f"{len(asked)} --format and {len(outputs)} --output do not match; give each --format its --output behind it "

@@ -53,7 +53,7 @@ def patch(
         if written is None:
             said = "Nothing needs a change." if not plan.left else "No repair can be written."
             typer.echo(said + _left(plan.left), err=True)
-        elif output is None:
+        elif output is None or str(output) == "-":
             from lossdoctor.cli.screen import echo
 
             echo(written.text)

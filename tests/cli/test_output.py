@@ -31,6 +31,8 @@ TYPED = [
     ("-f json -f text -f html -o a -o b", "json>a text>- html>b"),
     ("-o a -f json -f text", "json>a text>-"),
     ("-f json -f json -o a", "json>- json>a"),
+    ("-f json -o -", "json>-"),
+    ("-f sarif -o a -f json -o -", "sarif>a json>-"),
 ]
 
 
@@ -53,6 +55,7 @@ def test_which_format_goes_where(typed: str, expected: str) -> None:
         ("-f json -f html", "2 --format and 0 --output"),
         ("-o a -o b", "1 --format and 2 --output"),
         ("-f json -o a -f html -o a", "the same"),
+        ("-f json -o - -f html", "2 --format and 1 --output"),
     ],
 )
 def test_what_does_not_match_is_said_before_anything_is_read(typed: str, said: str, capfd: Any) -> None:
@@ -83,6 +86,15 @@ def test_stdout_holds_the_document_and_nothing_else(format: Format, capfd: Any, 
     code, out, err = call(capfd, "check", DICT, POSITIONAL, "--format", format)
     assert (code, err) == (1, "")
     assert out == (tmp_path / "r").read_text(encoding="utf-8")
+
+
+def test_a_dash_is_stdout(capfd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capfd, "check", DICT, POSITIONAL, "--format", "json", "--output", "-")
+    assert (code, err, json.loads(out)["verdict"]) == (1, "", "silent")
+    _, out, _ = call(capfd, "patch", DICT, POSITIONAL, "-o", "-")
+    compile(out, "patch.py", "exec")
+    assert "'zoom'" in out and not list(tmp_path.iterdir())
 
 
 def test_the_drawn_lines_of_a_real_run(capfd: Any) -> None:
