@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What is also run on the JAX backend: all that asks Keras.
-ON_JAX := tests/exam tests/explain tests/fuzz tests/hosts/test_preflight.py tests/rules tests/test_broken.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
+ON_JAX := tests/exam tests/explain tests/fuzz tests/hosts/test_preflight.py tests/rules tests/test_broken.py tests/test_found_by_models.py tests/test_founding.py tests/test_legitimate.py tests/test_real_models.py
 
 # What asks Keras so often that one backend has to do; `make test-all` asks both.
 ON_ONE := tests/test_legitimate_families.py

@@ -35,6 +35,8 @@ _PASS_THROUGH = (
     "ExpandDims",
     "Transpose",
 )
+# Operations without a gradient: behind them no loss trains anything. A `Cast` may follow one.
+_GRADIENTLESS = ("Round", "Floor", "Ceil", "Sign", "Argmax", "Argmin", "StopGradient")
 # Layers that keep the range of what goes in: an activation in front of them is still the output's.
 _KEEPS_RANGE = (
     "Reshape",
@@ -231,7 +233,7 @@ def _bare(tensor: Any, spec: Spec) -> Tail | None:
 def _tail(tensor: Any, spec: Spec) -> Tail | None:
     operations: list[Any] = []
     names: list[str] = []
-    start = spec
+    start, blocked = spec, ""
     for _ in range(16):  # far longer than any real chain of activations and reshapes
         history: Any = getattr(tensor, "_keras_history", None)
         if history is None:
@@ -248,12 +250,30 @@ def _tail(tensor: Any, spec: Spec) -> Tail | None:
             break
         source = _only_input(operation, history.node_index)
         before = None if source is None else _resolve(tuple(source.shape), str(source.dtype), start)
-        if type(operation).__name__ not in _PASS_THROUGH or before is None:
+        blocks = _blocks(operation, source)
+        if blocks and source is not None:
+            before = before or _filled(tuple(source.shape), str(source.dtype), start)
+            blocked = blocked or blocks
+        if (type(operation).__name__ not in _PASS_THROUGH and not blocks) or before is None:
             break
         operations.insert(0, operation)
         names.insert(0, str(operation.name))
         tensor, start = source, before
-    return Tail(start, tuple(operations), tuple(names)) if operations else None
+    return Tail(start, tuple(operations), tuple(names), blocked) if operations else None
+
+
+def _blocks(operation: Any, source: Any) -> str:
+    """The name of the operation without a gradient that this is, or that it casts the result of; "" for any other."""
+    kind = type(operation).__name__
+    if kind == "Cast" and hasattr(source, "_keras_history"):
+        kind = type(source._keras_history.operation).__name__
+    return keras.src.utils.naming.to_snake_case(kind) if kind in _GRADIENTLESS else ""
+
+
+def _filled(shape: tuple[int | None, ...], dtype: str, after: Spec) -> Spec | None:
+    """`shape` of an operation that takes an axis away, with the number of samples of what comes after."""
+    known = (after.shape[0] if shape[0] is None else shape[0], *shape[1:]) if shape and after.shape else ()
+    return Spec(known, dtype) if known and None not in known else None
 
 
 def _activation(operation: Any) -> Any:

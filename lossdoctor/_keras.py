@@ -152,6 +152,11 @@ def operand(leaf: Any) -> Any:
     return to_tensor(leaf) if numbers else leaf
 
 
+def is_ctc(loss: Any) -> bool:
+    """True for `keras.losses.CTC`."""
+    return getattr(loss, "fn", None) is getattr(keras.losses, "ctc", loss)
+
+
 def without_gradients() -> contextlib.AbstractContextManager[Any]:
     """A scope whose tensors are no part of a gradient: PyTorch makes no array of one that is."""
     if backend_name() != "torch":
@@ -369,8 +374,11 @@ def call_specs(model: Any, x: Tree, trace: bool = False, weights: bool = False) 
 
     written: list[Tree] = []
 
+    # TensorFlow's `fit` calls for training alone; elsewhere a symbolic call that is not for training comes first, and has to agree.
+    for_training = functional is None and backend_name() == "tensorflow" and model._call_has_training_arg
+
     def call(arrays: Any) -> Any:
-        y = model(arrays)
+        y = model(arrays, training=True) if for_training else model(arrays)
         written.append(trees.map_leaves(lambda _: None, y))
         return y, trees.map_leaves(get_mask, y)
 

@@ -6,10 +6,15 @@ Private names used: `_compile_loss` and `_compile_metrics` of a model (Keras 3.4
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
+import keras
+
+from lossdoctor import trees
 from lossdoctor._keras import backend_name
+from lossdoctor.types import Tree
 
 
 def make_cheap(model: Any) -> None:
@@ -75,4 +80,35 @@ def _run_uncompiled(model: Any) -> None:
     model.train_step = train_step
 
 
-__all__ = ["make_cheap"]
+def step_until_super(model: Any, x: Tree, y: Tree, weights: Tree, leave: Callable[[Any], BaseException]) -> None:
+    """Call the model's own `train_step` as `fit` does; its `super().train_step(data)` raises `leave(data)` in the place of Keras's.
+
+    The model is of a class of its own meanwhile, so that no other model is concerned, and no variable is assigned
+    (`keras.StatelessScope`). Raises what the step raises.
+    """
+
+    def train_step(self: Any, *arguments: Any) -> Any:
+        raise leave(arguments[-1])
+
+    own = type(model)
+    last = types.new_class("Last", (keras.Model,), exec_body=lambda names: names.update(train_step=train_step))
+    given = (trees.map_leaves(_as_fed, root) for root in (x, y, weights))
+    data = keras.utils.pack_x_y_sample_weight(*given)
+    state: list[Any] = [([], [], [], [])] if backend_name() == "jax" else []
+    object.__setattr__(model, "__class__", types.new_class(own.__name__, (own, last)))
+    try:
+        with keras.StatelessScope():
+            model.train_step(*state, data)
+    finally:
+        object.__setattr__(model, "__class__", own)
+
+
+def _as_fed(leaf: Any) -> Any:
+    """An array as the step gets it: a tensor, float64 as Keras's own float type (`array_slicing.py: convert_to_sliceable`)."""
+    kind = getattr(getattr(leaf, "dtype", None), "kind", "")
+    if kind not in tuple("biuf"):
+        return leaf
+    return keras.ops.convert_to_tensor(leaf, dtype=keras.config.floatx() if kind == "f" else None)
+
+
+__all__ = ["make_cheap", "step_until_super"]

@@ -183,7 +183,9 @@ def _live_case(model: Any, batch: Any, outputs: Tree, output_names: Sequence[str
     prepared = pipeline.preprocessed(model, held)
     held = prepared.batch
     rows = rows_of(held)
-    spec = describe(model, _name(model), held.x, rows, notes=prepared.notes, refused=prepared.raised)
+    spec = describe(
+        model, _name(model), held.x, rows, notes=prepared.notes, refused=prepared.raised, step=prepared.step
+    )
     if forward and (held.x is None or not model.built):
         raise CaseError("forward=True runs the model on x; it needs a model that has its weights, and x in the batch.")
     return Case(spec, held, _compiled.compile_args(model), versions, rows, model if forward else None)

@@ -21,6 +21,7 @@ from lossdoctor.types import (
     CaseError,
     Checks,
     Finding,
+    Fix,
     Outcome,
     Pair,
     ReportData,
@@ -160,15 +161,27 @@ def apply_rules(
     told = any(f.severity == "error" and f.impact == "raises" for f in findings)
     if exam.fit.outcome.status == "raises" and "LD804" in ran and not told:
         findings.append(unexplained(exam))
+    if exam.case.model.hands_on == "changed":
+        findings = [replace(f, fixes=tuple(map(_in_the_step, f.fixes))) for f in findings]
     findings = list(override(findings, severity or {}))
     findings.sort(key=lambda f: (SEVERITIES.index(f.severity), f.code, f.where))
     return tuple(findings), Checks(tuple(ran), skipped, notes(exam))
+
+
+def _in_the_step(fix: Fix) -> Fix:
+    """A repair of a batch that the model's own `train_step` makes is for that step."""
+    if fix.target != "batch":
+        return fix
+    why = "the model's own train_step makes y and sample_weight, so the change belongs there"
+    return replace(fix, grade="manual", edits=(), why=why)
 
 
 def notes(exam: Exam) -> tuple[str, ...]:
     """Remarks on what was not looked at."""
     case = exam.case
     said = [*case.model.notes, *case.batch.notes]
+    if exam.fit.outcome.status == "skipped":
+        said = [note.replace(", which was run in its place", "") for note in said]
     if case.model.inputs is not None and case.batch.x is None:
         said.append("the model's inputs: the batch has no x, without which fit raises")
     if case.model.preprocessor is None and any(map(_is_text, trees.values(case.batch.x))):
@@ -193,10 +206,8 @@ def notes(exam: Exam) -> tuple[str, ...]:
 
 
 def _is_text(leaf: Any) -> bool:
-    """NumPy's own text; a saved tensor of strings is bytes."""
-    return (
-        isinstance(leaf, ArrayRef) and re.match(r"[<>=]?U|str", str(leaf.dtype)) is not None and leaf.dtype != "string"
-    )
+    """NumPy's own text in a file; a saved tensor of strings is bytes."""
+    return isinstance(leaf, ArrayRef) and re.match(r"[<>=]?U", str(leaf.dtype)) is not None
 
 
 def make_report(exam: Exam, findings: tuple[Finding, ...], checks: Checks) -> ReportData:

@@ -20,6 +20,7 @@ class Broadcast:
     it returned once both were expanded to `shape` by hand. `observed` says that they agree, and that
     the target counts. `crossed` says that one sample's target meets another sample's output. `rows`:
     with how many that was measured, where the batch has one, which shows nothing of it. `leaf`: which of the call's outputs.
+    `sliced`: the loss does so to columns of the output, and not once the target has a last axis of size 1 (`explicit`).
     """
 
     shape: tuple[int, ...]
@@ -29,6 +30,7 @@ class Broadcast:
     crossed: bool = False
     rows: int | None = None
     leaf: int = 0
+    sliced: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Share:
 class Run:
     """One real `fit` or `train_on_batch` on a fresh stand-in.
 
-    `stage` is where it raised: "model" (calling the model on x), "data" (before the loss was reached),
+    `stage` is where it raised: "model" (calling the model on x), "step" (the model's own train_step or compute_loss), "data" (before the loss was reached),
     "dispatch" (Keras pairing targets, outputs and losses), "loss" (inside call number `failed_call`),
     "gradient" (after the losses returned), "metrics" (only with the compiled metrics). `error_at` is "file:line: source" of the user's code, where
     the error came through it. `cause` is what it raises inside that call, where the metrics raise before any loss is reached.

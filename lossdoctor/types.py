@@ -155,11 +155,15 @@ class CompileArgs:
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """The last operations before one output: variables of `start` go in, the output comes out."""
+    """The last operations before one output: variables of `start` go in, the output comes out.
+
+    `blocked`: the operation among them that has no gradient ("argmax"), "" for none.
+    """
 
     start: Spec
     operations: tuple[Callable[[Any], Any], ...] = ()
     names: tuple[str, ...] = ()
+    blocked: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +180,8 @@ class ModelSpec:
     symbolic call on the batch's x raised ("ValueError: ..."); the outputs are then those of the
     declared inputs; `preprocessor` is the class of the model's preprocessor where that raised it. `moved_layers` are (saved, loaded) names of layers that a file's weights will not
     go back to; `overridden` the trainer methods that the class replaces, `adds_losses` is true where layers add losses of their own, `trains_added` where such a layer is trainable, `step_calls` what of Keras's own each of them calls (None
-    where its source cannot be had); `stored_code` is true where Lambda code of the file was run (`--unsafe`); `strategy` the
+    where its source cannot be had), `step_error` what `fit` raises in them, `hands_on` "as it is" or "changed" where the model's own `train_step` was seen to hand the batch on so
+    (the batch is then what it hands on); `stored_code` is true where Lambda code of the file was run (`--unsafe`); `strategy` the
     `tf.distribute` strategy that a live model was made under, where it has several replicas.
     """
 
@@ -199,6 +204,8 @@ class ModelSpec:
     adds_losses: bool = False
     trains_added: bool = False
     step_calls: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    step_error: str | None = None
+    hands_on: str | None = None
     stored_code: bool = False
     notes: tuple[str, ...] = ()
     strategy: Any = None

@@ -60,24 +60,29 @@ def _refused(found: Named, objects: Mapping[str, Any], unsafe: bool, path: str) 
         return None
     top = found.module.split(".")[0]
     if top not in ("", "keras", *SISTERS) and not (found.function and found.module == "builtins"):
-        return _foreign(found, path)
+        return _foreign(found, path, objects)
     if found.module == "builtins":
-        return None if any(_is_part(f"keras.{home}", found) for home in _HOMES) else _foreign(found, path)
+        return None if any(_is_part(f"keras.{home}", found) for home in _HOMES) else _foreign(found, path, objects)
     if top in SISTERS and find_spec(top) is None:
         return f"it uses {found.name[:100]!r} of {top}, which is not installed; install {top.replace('_', '-')} and try again."
     if unsafe or _is_part(found.module, found):
         return None
+    if (
+        not found.module and ">" in found.registered
+    ):  # saved by a script that was run: Keras keeps the registered name alone
+        return _foreign(found, path, objects)
     return (
         f"it uses {found.name[:100]!r} of the module {found.module[:100]!r}, which is no layer, loss or other part of a model "
         f"that the installed Keras has, and may do anything; {_TRUST}"
     )
 
 
-def _foreign(found: Named, path: str) -> str:
-    return (
-        f"it uses {found.name[:100]!r} of the module {found.module[:100]!r}, which is neither Keras's nor registered; "
-        f"{advice(found.name, path)}."
-    )
+def _foreign(found: Named, path: str, objects: Mapping[str, Any]) -> str:
+    home = f" of the module {found.module[:100]!r}" if found.module not in ("", "builtins") else ""
+    todo = advice(found.name, path, found.module)
+    if objects and todo.startswith("pass the file"):
+        todo = "the --objects have none of that name at their top level, where it has to stand"
+    return f"it uses {found.name[:100]!r}{home}, which is neither Keras's nor registered; {todo}."
 
 
 def _is_registered(found: Named, objects: Mapping[str, Any]) -> bool:

@@ -47,6 +47,13 @@ def call_for_specs(model: Any, source: str, x: Tree, specs: Tree, whole: Callabl
             )
     try:
         outputs, masks = _keras.called_specs(loaded, trees.map_leaves(array_of, x))
+    except NotImplementedError as error:
+        if "`call()` method implemented" not in str(error):
+            raise CaseError(f"{source} cannot be called on the batch's x: {cause(error)}; check x.") from error
+        raise CaseError(
+            f"{source} has no call(), so only its own steps know what it returns; check the losses that they call: "
+            "lossdoctor.check(outputs=..., batch=(None, y), loss=...)."
+        ) from error
     except Exception as error:
         raise CaseError(f"{source} cannot be called on the batch's x: {cause(error)}; check x.") from error
     note = (

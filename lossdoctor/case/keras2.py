@@ -24,6 +24,10 @@ def unreadable(archive: ModelArchive) -> bool:
 
 def notes(archive: ModelArchive) -> tuple[str, ...]:
     """What a report on a file of Keras 2 has to say of its compile arguments."""
+    if archive.legacy and not written_by(archive) and archive.config.get("compile_config"):
+        return (
+            "loading this .h5 as it was compiled, which Keras 3 may refuse for its loss, metrics or optimizer: load it with compile=False and compile it anew",
+        )
     saved, by, said = archive.config.get("compile_config") or {}, written_by(archive), []
     if by and saved.get("loss") != modern("loss", saved.get("loss")):
         taken = "taken in Keras 3's words here (load_model may want compile=False)"

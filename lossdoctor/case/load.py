@@ -88,6 +88,7 @@ def load_case(
         stored_code=stored_code,
         notes=(*notes, *prepared.notes),
         refused=prepared.raised,
+        step=prepared.step,
     )
     chosen = arguments.override(saved, _changes(given, known), "the command line")
     chosen = arguments.with_paths(chosen, given, spec.outputs, spec.output_names)

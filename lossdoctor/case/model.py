@@ -13,6 +13,7 @@ from lossdoctor.case import allowed, keras2, steps
 from lossdoctor.case.archive import MOST_ATTEMPTS, attempts, named_objects
 from lossdoctor.case.calling import call_for_specs
 from lossdoctor.case.definitions import advice
+from lossdoctor.case.handed import Handed
 from lossdoctor.near import first_line
 from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
 
@@ -160,12 +161,13 @@ def describe(
     stored_code: bool = False,
     notes: Sequence[str] = (),
     refused: tuple[str, str] | None = None,
+    step: Handed | None = None,
     whole: Callable[[], Any] | None = None,
 ) -> ModelSpec:
     """A live or rebuilt Keras model as a `ModelSpec` for a batch of `rows` samples. The model is not changed.
 
     x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. `refused`: the class of the model's own preprocessor, and what it
-    raised on the batch. `whole` gives the model with its
+    raised on the batch; `step`: what its own `train_step` hands on to Keras's. `whole` gives the model with its
     weights, for a call that cannot be traced without. Raises `CaseError` for a model whose outputs cannot be known.
     """
     from lossdoctor import _graph, _keras, _state
@@ -203,7 +205,7 @@ def describe(
     overridden = _keras.overridden(model)
     calls = steps.step_calls(model, overridden)
     added = steps.added_losses(model)
-    said.extend([*steps.step_notes(calls), *added])
+    said.extend([*(steps.step_notes(calls, step.how if step else None) if not (step and step.error) else []), *added])
     ends = _graph.ends(model, specs, outputs)
     return ModelSpec(
         source=source,
@@ -223,6 +225,8 @@ def describe(
         adds_losses=bool(added),
         trains_added=bool(added) and steps.trains_added(model),
         step_calls=calls,
+        step_error=step.error if step else None,
+        hands_on=step.how if step else None,
         stored_code=stored_code,
         notes=tuple(said),
         strategy=strategy,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lossdoctor.case.handed import Handed, handed_on
 from lossdoctor.case.weights import require_member
 from lossdoctor.near import first_line
 from lossdoctor.types import ArrayRef, Batch, CaseError, Tree
@@ -30,21 +31,23 @@ def preprocessor(model: Any) -> Any:
 class Prepared:
     """A batch as `fit` gives it to the train step, and what there is to say of that.
 
-    `raised`: the preprocessor's class and what it raised; the batch is then the one given.
+    `raised`: the preprocessor's class and what it raised; the batch is then the one given. `step`: what the model's own `train_step` hands on.
     """
 
     batch: Batch
     notes: tuple[str, ...] = ()
     raised: tuple[str, str] | None = None
+    step: Handed | None = None
 
 
 def preprocessed(model: Any, batch: Batch) -> Prepared:
-    """The batch run through the model's own preprocessor, as it is for a model that has none."""
+    """The batch run through the model's own preprocessor, and through its own `train_step`; as it is for a model that has neither."""
     from lossdoctor.case.batch import hold_batch
 
     own = preprocessor(model)
     if own is None:
-        return Prepared(batch)
+        handed = handed_on(model, batch)
+        return Prepared(handed.batch, step=handed)
     name = type(own).__name__
     try:
         made = model.preprocess_samples(*(_given(root) for root in (batch.x, batch.y, batch.sample_weight)))

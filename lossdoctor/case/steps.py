@@ -17,10 +17,11 @@ _CALLED_WITH_DATA = ("fit", "train_on_batch")
 
 def step_calls(model: Any, overridden: tuple[str, ...]) -> dict[str, tuple[str, ...] | None]:
     """{overridden method: the calls of Keras's own in its source, as written}; None where the source cannot be had."""
-    return {name: _calls(getattr(type(model), name)) for name in overridden}
+    return {name: calls_of(getattr(type(model), name)) for name in overridden}
 
 
-def _calls(function: Any) -> tuple[str, ...] | None:
+def calls_of(function: Any) -> tuple[str, ...] | None:
+    """The calls of Keras's own in a function's source; None where the source cannot be had."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
     except (TypeError, OSError, SyntaxError):
@@ -37,10 +38,26 @@ def _is_self(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "self"
 
 
-def step_notes(calls: Mapping[str, tuple[str, ...] | None]) -> list[str]:
-    """A remark for every step of the model's own: Keras's was run in its place, and what that says of the compiled losses."""
+def step_notes(calls: Mapping[str, tuple[str, ...] | None], hands_on: str | None = None) -> list[str]:
+    """A remark for every step of the model's own: Keras's was run in its place, and what that says of the compiled losses.
+
+    `hands_on`: "as it is" or "changed" where `train_step` was seen to hand the batch on so.
+    """
     said = []
     for name, found in calls.items():
+        if name == "test_step":
+            said.append("the model's own test_step(): evaluate and validation call it, and fit's training does not")
+            continue
+        if name == "train_step" and hands_on:
+            what = (
+                "y and sample_weight as they are"
+                if hands_on == "as it is"
+                else "other y or sample_weight than the batch has, and these were examined"
+            )
+            said.append(
+                f"the model's own train_step(): it was run up to its {' and '.join(found or ())}, which it hands {what}"
+            )
+            continue
         if found:
             data = "the data as they are" if name in _CALLED_WITH_DATA else "y and y_pred whole"
             then = f"; it calls {' and '.join(found)}, so the losses are paired as told as long as it hands on {data}"
@@ -76,13 +93,14 @@ def _adds(cls: type) -> bool:
     """True where a method that is not Keras's calls `add_loss`."""
     own = [c for c in cls.__mro__ if c.__module__.split(".")[0] not in ("keras", "builtins", "tensorflow")]
     return any(
-        "add_loss(" in _source(function) for c in own for function in vars(c).values() if inspect.isfunction(function)
+        "add_loss(" in source_of(function) for c in own for function in vars(c).values() if inspect.isfunction(function)
     )
 
 
-def _source(function: Any) -> str:
+def source_of(function: Any) -> str:
+    """A function's source, "" where it cannot be had."""
     try:
-        return inspect.getsource(function)
+        return inspect.getsource(inspect.unwrap(function))
     except (TypeError, OSError):
         return ""
 
@@ -92,4 +110,4 @@ def _is_regularized(layer: Any) -> bool:
     return any(getattr(layer, name, None) is not None for name in kept)
 
 
-__all__ = ["added_losses", "step_calls", "step_notes", "trains_added"]
+__all__ = ["added_losses", "calls_of", "source_of", "step_calls", "step_notes", "trains_added"]

@@ -40,7 +40,9 @@ def _of_call(identifier: Any, call: LossCall) -> Broadcast | None:
     found = None
     for leaf, (target, output) in enumerate(zip(call.target_shapes, call.output_shapes, strict=True)):
         found = _of_leaf(identifier, call, leaf, target, output) or found
-        if found is not None and found.observed:
+        if not (found and found.observed) and not call.builtin:
+            found = _sliced(identifier, call, leaf, target, output) or found
+        if found is not None and (found.observed or found.sliced):
             break
     return found
 
@@ -112,6 +114,34 @@ def _broadcast(
     return found
 
 
+def _sliced(
+    identifier: Any, call: LossCall, leaf: int, target_shape: tuple[int, ...], output_shape: tuple[int, ...]
+) -> Broadcast | None:
+    """Does the loss compare columns `y_pred[:, k:k + 1]` with a target that lacks the last axis?
+
+    Then samples meet other samples' targets, and with a last axis of size 1 for the target none does.
+    """
+    rows = output_shape[0] if output_shape and output_shape[0] > 1 else _ROWS
+    if not target_shape or target_shape != output_shape[:-1] or output_shape[-1] < 2:
+        return None
+    target_shape, output_shape = (rows, *target_shape[1:]), (rows, *output_shape[1:])
+    if -1 in output_shape or math.prod(output_shape) * rows > _MOST_ENTRIES:
+        return None
+    random = np.random.default_rng(SEED)
+    target = random.uniform(0.1, 0.9, target_shape).astype("float32")
+    output = random.uniform(0.1, 0.9, output_shape).astype("float32")
+    value = _value(identifier, call, leaf, rows)
+    try:
+        as_given, explicit = value(target, output), value(target[..., None], output)
+        crossed = _mixes(value, target, output, as_given) and not _mixes(value, target[..., None], output, explicit)
+    except Exception:  # a loss that cannot take the one or the other
+        return None
+    if not crossed or np.isclose(as_given, explicit, rtol=1e-5, atol=1e-7):
+        return None
+    more = rows if rows != call.output_shapes[leaf][0] else None
+    return Broadcast((*target_shape, 1), as_given, explicit, False, True, rows=more, leaf=leaf, sliced=True)
+
+
 def _as_compared(call: LossCall, target: np.ndarray, output: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Target and output as they are, and as Keras's functions get them: the last axis of size 1 of the side with one axis
     more is squeezed (`losses/loss.py: squeeze_or_expand_to_same_rank`)."""
@@ -132,7 +162,11 @@ def _crosses(value: Value, target: np.ndarray, output: np.ndarray, as_given: flo
     aligned = _aligned(target, output)
     if aligned is not None and np.isclose(value(aligned, output), as_given, rtol=1e-5, atol=1e-7):
         return False
-    # The mixed difference between the first samples' targets and the last samples' outputs.
+    return _mixes(value, target, output, as_given)
+
+
+def _mixes(value: Value, target: np.ndarray, output: np.ndarray, as_given: float) -> bool:
+    """True where the mixed difference between the first samples' targets and the last samples' outputs is not zero."""
     y, p = target.copy(), output.copy()
     first, last = (y, p) if len(y) > 1 or y.size != p.size else (y.reshape(-1), p.reshape(-1))
     first[: len(first) // 2] = 1.3 - first[: len(first) // 2]

@@ -16,6 +16,8 @@ from lossdoctor.types import ArrayRef, InputSpec, Spec, Tree
 # Entries that the tagged arrays may hold in all; two samples of a large image fit many times over.
 _MOST_ENTRIES = 200_000_000
 _TIMES = ("datetime64", "timedelta64")
+# Of a batch in memory: `fit` refuses it. What is in a file may have been, and is taken for, a tensor of strings.
+_NUMPY_TEXT = ("str", "bytes")
 
 
 def run_inputs(declared: Tree, x: Tree, metrics: bool = False) -> InputRun:
@@ -56,7 +58,7 @@ def _plain(declared: Tree, x: Tree) -> bool:
     flat, refs = trees.values(declared), trees.values(x)
     if len(flat) != 1 or len(refs) != 1 or not isinstance(refs[0], ArrayRef) or not trees.is_leaf(x):
         return False
-    if refs[0].dtype == "object" or refs[0].dtype.startswith(_TIMES):
+    if refs[0].dtype == "object" or refs[0].dtype.startswith(_TIMES) or _is_numpy_text(refs[0]):
         return False
     spec, shape = flat[0], refs[0].shape
     return len(spec.shape) == len(shape) and all(
@@ -64,12 +66,16 @@ def _plain(declared: Tree, x: Tree) -> bool:
     )
 
 
+def _is_numpy_text(leaf: ArrayRef) -> bool:
+    return leaf.dtype.startswith(_NUMPY_TEXT) and leaf.dtype != "string"
+
+
 def _tag(leaf: Any, tag: int) -> Any:
     if not isinstance(leaf, ArrayRef) or not leaf.shape:
         return leaf
     if leaf.dtype.startswith(("<U", "str", "object", "|S", "bytes")):
         texts = np.full((2, *leaf.shape[1:]), str(tag), dtype=object if leaf.dtype == "object" else None)
-        return _keras.to_tensor(texts) if leaf.dtype == "string" else texts
+        return texts if leaf.dtype == "object" or _is_numpy_text(leaf) else _keras.to_tensor(texts)
     if leaf.dtype.startswith(_TIMES):
         return np.full((2, *leaf.shape[1:]), tag, dtype=leaf.dtype)
     return np.full((2, *leaf.shape[1:]), tag, dtype="float32")

@@ -47,6 +47,9 @@ def _examine(case: Case) -> Exam:
     if broken:
         raised = Run(Outcome("raises", error=broken), stage="model")
         return _not_run(case, inputs, raised, "the model cannot be called on the batch's x")
+    if case.model.step_error:
+        raised = Run(Outcome("raises", error=case.model.step_error), stage="step")
+        return _not_run(case, inputs, raised, "the model's own step raises")
     if case.compile.loss is None:
         return _not_run(case, inputs, _without_loss(case), "no loss was compiled")
     losses = [leaf for leaf in trees.values(case.compile.loss) if leaf is not None]

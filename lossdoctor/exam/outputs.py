@@ -123,7 +123,7 @@ def readings(setup: Setup, run: Run) -> dict[int, Readings]:
         for call in calls:
             target = targets.get(str(call.targets[0]))
             inner = None if target is None else _keras.resolve_loss(losses.get(call.loss_path), target, target)
-            if inner is None or not has_logits(inner):
+            if inner is None or not (has_logits(inner) or _keras.is_ctc(inner)):
                 continue
             predicted = predicted or dict(trees.leaves("y_pred", standin.predictions(setup)))
             try:
@@ -143,6 +143,8 @@ def has_logits(loss: Any) -> bool:
 
 
 def _reading(setup: Setup, call: LossCall, inner: Any, target: Any, tensor: Any, place: int) -> Readings | None:
+    if _keras.is_ctc(inner):
+        return _ctc_reading(call, inner, target, tensor)
     mask, start, tail = setup.masks[place], setup.starts[place], setup.tails[place]
     plain = np.asarray(_keras.to_numpy(tensor), dtype="float32")
     asked = bool(_keras.loss_arguments(inner).get("from_logits", False))
@@ -161,6 +163,16 @@ def _reading(setup: Setup, call: LossCall, inner: Any, target: Any, tensor: Any,
     if tail is not None and tuple(start.shape) == plain.shape:
         behind = value(True, start)
     return Readings(call.number, asked, trained, probabilities, logits, behind)
+
+
+def _ctc_reading(call: LossCall, inner: Any, target: Any, tensor: Any) -> Readings | None:
+    """CTC takes logits and has no `from_logits`: logarithms of probabilities are the logits of those probabilities."""
+    plain = np.asarray(_keras.to_numpy(tensor), dtype="float32")
+    trained = tensors.scalar(inner(target, tensor))
+    if trained is None or not np.all((plain >= 0) & (plain <= 1)):
+        return None
+    probabilities = tensors.scalar(inner(target, _keras.to_tensor(np.log(plain + np.float32(1e-30)))))
+    return None if probabilities is None else Readings(call.number, True, trained, probabilities, trained)
 
 
 def reduced(loss: Any) -> Any:

@@ -89,7 +89,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         yield RULE.finding(
             "info",
             "note",
-            f"{shown}: the log shows one loss for them.",
+            f"{shown}: {'the log shows one loss for them' if exam.fit.calls else 'what is given by that name reaches all of them'}.",
             where=tuple(outputs),
             evidence=evidence,
             fixes=fixes,

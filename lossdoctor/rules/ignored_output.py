@@ -5,6 +5,8 @@ An output whose loss gives it no gradient: on every draw of predictions the grad
 ## Why it matters
 The head stays at its initial weights. A rounded, thresholded or `argmax`-ed prediction, a `stop_gradient`, or a forgotten argument are the usual reasons.
 
+A model whose own graph ends in `round`, `floor`, `ceil`, `sign`, `argmax`, `argmin` or `stop_gradient` trains nothing behind it, under any loss.
+
 ## What to do
 Compute the loss from `y_pred` itself; put metrics that round into `metrics`.
 
@@ -20,7 +22,7 @@ from collections.abc import Iterator
 from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import Finding, Fix
 
 # TensorFlow's and PyTorch's.
 _WORDS = ("No gradients", "does not require grad")
@@ -32,6 +34,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         if exam.fit.stage == "gradient" and any(words in shared.error(exam) for words in _WORDS):
             yield _unreached(exam)
         return
+    yield from _blocked(exam)
     gradients = {g.output: g for g in exam.fit.gradients}
     minima = {m.call: m for m in exam.probes.minima}
     for call in exam.fit.calls:
@@ -47,7 +50,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         dead = [o for o in outputs if not any(draw.norms.get(o, 0.0) for draw in exam.probes.draws)]
         for output in dead:
             activation = exam.activations.get(output)
-            if output not in gradients or (activation is not None and activation.constant):
+            if output not in gradients or _stopped(exam, output) or (activation is not None and activation.constant):
                 continue
             minimum = minima.get(call.number)
             certain = not gradients[output].connected or (
@@ -78,8 +81,55 @@ def _finding(call: LossCall, output: str, partly: bool, certain: bool, exam: Exa
     )
 
 
+def _stopped(exam: Exam, output: str) -> str:
+    """The operation without a gradient through which the output leaves the model, as its graph shows; "" for none."""
+    tails, i = exam.case.model.tails, shared.output_places(exam)[output]
+    tail = tails[i] if i < len(tails) else None
+    return tail.blocked if tail is not None else ""
+
+
+def _blocked(exam: Exam) -> Iterator[Finding]:
+    """Outputs that no loss can train, whose gradients were 0 on every draw."""
+    draws = exam.probes.draws
+    for call in exam.fit.calls:
+        for output in (str(o) for o in call.outputs if o is not None):
+            operation = _stopped(exam, output)
+            if operation and call.weight and draws and not any(draw.norms.get(output, 0.0) for draw in draws):
+                # A head that its author stopped, beside others that train, may be there to be looked at.
+                chosen = operation == "stop_gradient" and any(norm for draw in draws for norm in draw.norms.values())
+                yield RULE.finding(
+                    "warning" if chosen else "error",
+                    "risk" if chosen else "silent",
+                    f"{output} leaves the model through {operation}, which has no gradient: {call.label} trains nothing behind it.",
+                    where=(output, call.loss_path),
+                    evidence={f"gradient norm, draw {i + 1}": d.norms.get(output, 0.0) for i, d in enumerate(draws)},
+                    fixes=(_before(operation),),
+                )
+
+
+def _before(operation: str) -> Fix:
+    return repairs.by_hand(
+        f"return what goes into {operation}, and take {operation} of the predictions",
+        "model",
+        "which loss fits what goes into it is not written",
+    )
+
+
 def _unreached(exam: Exam) -> Finding:
     calls = exam.fit.calls
+    stopped = {str(o): _stopped(exam, str(o)) for c in calls for o in c.outputs if o is not None}
+    if stopped and all(stopped.values()):
+        many = len(stopped) > 1
+        operation = next(iter(stopped.values()))
+        return RULE.finding(
+            "error",
+            "raises",
+            f"{shared.listed(list(stopped))} {'leave' if many else 'leaves'} the model through {shared.listed(list(dict.fromkeys(stopped.values())))}, "
+            f"which {'have' if many else 'has'} no gradient: fit raises.",
+            where=tuple(stopped),
+            evidence={"error": shared.error(exam)},
+            fixes=(_before(operation),),
+        )
     labels = shared.listed(list(dict.fromkeys(c.label for c in calls))) if calls else "The loss"
     return RULE.finding(
         "error",
@@ -138,8 +188,49 @@ x, y = np.ones((8, 4)), np.arange(24.0).reshape(8, 3)
 """,
             "error|info",
         ),
+        Example(
+            "the model itself rounds",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, ops.round(layers.Dense(1, activation="sigmoid")(i)))
+model.compile(loss="mse")
+x, y = np.ones((8, 4)), (np.arange(8.0) % 2)[:, None]
+""",
+            "error",
+        ),
+        Example(
+            "one of two outputs is an argmax",
+            """\
+i = keras.Input((4,))
+h = layers.Dense(8)(i)
+model = keras.Model(i, [layers.Dense(1)(h), ops.cast(ops.argmax(layers.Dense(3)(h), axis=-1), "float32")])
+model.compile(loss=["mse", "mse"])
+x, y = np.ones((8, 4)), [np.arange(8.0)[:, None], np.arange(8.0) % 3]
+""",
+            "error",
+        ),
     ),
     good=(
+        Example(
+            "an argmax that no loss is for",
+            """\
+i = keras.Input((4,))
+h = layers.Dense(3, activation="softmax")(i)
+model = keras.Model(i, {"p": h, "label": ops.argmax(h, axis=-1)})
+model.compile(loss={"p": "categorical_crossentropy", "label": None})
+x, y = np.ones((8, 4)), {"p": np.eye(3)[np.arange(8) % 3], "label": np.arange(8) % 3}
+""",
+        ),
+        Example(
+            "rounded forward, straight through backward",
+            """\
+i = keras.Input((4,))
+h = layers.Dense(1, activation="sigmoid")(i)
+model = keras.Model(i, h + ops.stop_gradient(ops.round(h) - h))
+model.compile(loss="mse")
+x, y = np.ones((8, 4)), (np.arange(8.0) % 2)[:, None]
+""",
+        ),
         Example(
             "the prediction itself", _MODEL.replace("{body}", "return ops.mean(ops.abs(y_true - y_pred), axis=-1)")
         ),

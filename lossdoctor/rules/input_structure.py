@@ -11,6 +11,7 @@ Give x the inputs that the model declares (named in the evidence); batch a datas
 ## Measured
 Keras 3.15.1: a dict without one of the inputs raises "The structure of `inputs` doesn't match"; a wrong width raises "Input 0 of layer ... is
 incompatible with the layer".
+NumPy's text raises "Invalid dtype: str32"; a tensor of strings and a `tf.data.Dataset` of it work (TensorFlow).
 KerasHub 0.32: a task with a preprocessor runs whatever `fit` is given through it; arrays that were preprocessed before raise there.
 """
 
@@ -56,6 +57,8 @@ def check(exam: Exam) -> Iterator[Finding]:
                 "dataset = dataset.batch(32)",
             )
             if single
+            else _as_tensors(x)
+            if "Invalid dtype" in (shared.error(exam) or "") and _texts(x)
             else _renamed(specs, x)
             or repairs.by_hand(
                 "give x the inputs that the model declares", "batch", "what the missing values are is not in the batch"
@@ -121,6 +124,24 @@ def _is_one_sample(specs: list[InputSpec], x: object, y: object) -> bool:
     )
 
 
+def _texts(x: object) -> list[str]:
+    """Where x holds NumPy's own text, or Python's objects."""
+    return [
+        path
+        for path, leaf in trees.declared_leaves("x", x)
+        if isinstance(leaf, ArrayRef) and leaf.dtype.startswith(("str", "bytes", "object")) and leaf.dtype != "string"
+    ]
+
+
+def _as_tensors(x: object) -> Fix:
+    return repairs.by_hand(
+        "give text as tensors",
+        "batch",
+        "the batch is made in your code",
+        "\n".join(f"{path} = tf.constant({path})" for path in _texts(x)),
+    )
+
+
 def _saw(specs: list[InputSpec], x: object) -> tuple[str, tuple[str, ...]]:
     names = [spec.name for spec in specs]
     if isinstance(x, dict):
@@ -140,6 +161,9 @@ def _saw(specs: list[InputSpec], x: object) -> tuple[str, tuple[str, ...]]:
     for spec, (path, leaf) in zip(specs, leaves, strict=True):
         if isinstance(leaf, ArrayRef) and not _fits(spec.shape, tuple(leaf.shape)):
             return f"{path} has shape {tuple(leaf.shape)} where Input {spec.name!r} takes {spec.shape}", (path,)
+    texts = _texts(x)
+    if texts:
+        return f"{texts[0]} holds text or objects of NumPy's, which fit takes as tensors only", (texts[0],)
     return "x does not fit the model's inputs", ("x",)
 
 

@@ -12,6 +12,7 @@ Either no activation and `from_logits=True`, or the activation and `from_logits=
 ## Measured
 Keras 3.15.1. Softmax or sigmoid in the last layer, `from_logits=True`: on TensorFlow Keras finds the values in front of the activation (`_keras_logits`) and uses those: exactly compensated; on JAX the
 activation is applied twice. Behind a `Reshape` it is applied twice on TensorFlow too. Linear output, `from_logits=False`: no warning on either.
+`CTC` takes logits and has no `from_logits`: perfect probabilities cost 0.96, their logarithms 5e-7; there nothing looks behind a softmax, on either backend.
 Log-softmax output with sparse cross-entropy, `from_logits=False`: a constant loss without gradient.
 """
 
@@ -52,6 +53,10 @@ def _shown(activation: Activation) -> str:
 def _twice(exam: Exam, call: LossCall, reading: Readings, activation: Activation) -> Iterator[Finding]:
     output = str(call.outputs[0])
     evidence = _evidence(reading)
+    if call.label == "ctc":
+        if shared.within_unit(activation) and not shared.close(reading.trained, reading.probabilities):
+            yield _ctc(exam, call, reading, activation)
+        return
     fixes = (
         repairs.configured(
             "say that the output holds probabilities", exam, {call.loss_path}, "safe", from_logits=False
@@ -94,6 +99,19 @@ def _twice(exam: Exam, call: LossCall, reading: Readings, activation: Activation
             evidence=evidence,
             fixes=(repairs.activation(f"leave out the {_shown(activation)}", exam, output, "linear"),),
         )
+
+
+def _ctc(exam: Exam, call: LossCall, reading: Readings, activation: Activation) -> Finding:
+    output = str(call.outputs[0])
+    return RULE.finding(
+        "error",
+        "silent",
+        f"ctc takes logits, but {output} is already {_shown(activation)}: the activation counts twice. Keras computes "
+        f"{shared.number(reading.trained)}; the loss of these probabilities is {shared.number(reading.probabilities)}.",
+        where=(output, call.loss_path),
+        evidence=_evidence(reading),
+        fixes=(repairs.activation(f"leave out the {_shown(activation)}", exam, output, "linear"),),
+    )
 
 
 def _never(exam: Exam, call: LossCall, reading: Readings, activation: Activation) -> Finding:
@@ -149,6 +167,16 @@ RULE = Rule(
                 output='layers.Reshape((3,))(layers.Reshape((3, 1))(layers.Dense(3, activation="softmax")(i)))',
                 flag=True,
             ),
+            "error",
+        ),
+        Example(
+            "CTC, which takes logits, on a softmax",
+            """\
+i = keras.Input((12, 4))
+model = keras.Model(i, layers.Dense(5, activation="softmax")(i))
+model.compile(loss=keras.losses.CTC())
+x, y = np.ones((8, 12, 4)), 1 + np.arange(24).reshape(8, 3) % 4
+""",
             "error",
         ),
     ),

@@ -1,7 +1,8 @@
 """
 ## What it sees
 The loss expands its target against its output: it returns on the two shapes exactly what it returns once
-both are expanded by hand, measured on seeded arrays of the same shapes.
+both are expanded by hand, measured on seeded arrays of the same shapes. Or it does so to columns of its output: targets `(N,)` meet other samples'
+outputs, and targets `(N, 1)` do not.
 
 ## Why it matters
 Nothing raises. With `(N,)` against `(N, 1)` in a `Loss` subclass every sample is compared with every other sample's
@@ -14,6 +15,7 @@ Give the target the output's shape.
 Keras 3.15.1, TensorFlow. `Loss` subclass, targets `(N,)`, outputs `(N, 1)`: an `(N, N)` difference. Built-in losses and plain
 functions are squeezed first and do not do that. MSE of `(N, 1)` targets with `(N, 3)` outputs broadcasts in every form.
 A custom loss that expands the last axes (quantile heads: one target, several outputs) does so on purpose: info.
+A custom loss that slices `y_pred[:, :1]` (Gaussian NLL, mixtures) compares `(N, 1)` with targets `(N,)` as `(N, N)`, whatever is done to the result.
 In a batch of one row nothing can cross: there the loss is measured with three, and what it does is a warning.
 """
 
@@ -36,7 +38,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         found = call.broadcast
         if shared.wrong_encoding(exam, call) or shared.transposition(call):
             continue  # LD305's, LD306's
-        if found is None or call.value_shape is None or not (found.observed or _otherwise(call, found)):
+        if found is None or call.value_shape is None or not (found.observed or found.sliced or _otherwise(call, found)):
             continue
         call = _at(call, found.leaf)
         target, output = call.target_shapes[0], call.output_shapes[0]
@@ -118,6 +120,8 @@ def _finding(
         **(
             {"loss on these shapes, the same as expanded by hand": found.as_given}
             if found.observed
+            else {"loss on these shapes": found.as_given, "loss on targets with a last axis of 1": found.explicit}
+            if found.sliced
             else {"loss on these shapes": found.as_given, "loss once expanded by hand": found.explicit}
         ),
         **_as_declared(exam),
@@ -125,7 +129,15 @@ def _finding(
     quiet = "This alone would not raise." if shared.raises(exam) else "Nothing raises."
     severity: Severity
     impact: Impact
-    if not found.observed:
+    if found.sliced:
+        few = found.rows is not None
+        message = (
+            f"{both}: {call.label} lets every sample meet other samples' targets (a slice such as `y_pred[:, :1]` broadcasts against {target}); "
+            f"with targets of shape {(*target, 1)} none does. "
+            + ("In this batch of one row that is harmless." if few else quiet)
+        )
+        severity, impact = ("warning", "risk") if few else ("error", "silent")
+    elif not found.observed:
         message = (
             f"{both}: {call.label} takes two shapes that are not the same, and its value is no longer that of targets of the output's shape "
             f"({shared.number(found.as_given)}, expanded by hand {shared.number(found.explicit)}). {quiet}"
@@ -176,6 +188,8 @@ def _as_declared(exam: Exam) -> dict[str, float]:
 
 def _fixes(exam: Exam, call: LossCall, target: tuple[int, ...], output: tuple[int, ...]) -> tuple[Fix, ...]:
     path = str(call.targets[0])
+    if call.broadcast is not None and call.broadcast.sliced:
+        return (repairs.on_leaf(f"give {path} a last axis", exam, path, f"{path}[..., None]"),)
     right = repairs.to_output_rank(f"give {path} the output's shape", exam, call)
     if right is not None:
         return (right,)
@@ -201,6 +215,12 @@ _SUBCLASS = """\
 class Squared(keras.losses.Loss):
     def call(self, y_true, y_pred):
         return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+"""
+_NLL = """\
+def gaussian_nll(y_true, y_pred):
+    mean, variance = y_pred[:, :1], ops.softplus(y_pred[:, 1:])
+    return ops.mean(ops.log(variance) + ops.square(y_true - mean) / variance, axis=-1)
 
 """
 _MODEL = """\
@@ -229,6 +249,11 @@ RULE = Rule(
             "error",
         ),
         Example(
+            "a custom loss slices two columns of its output, and the targets have no last axis",
+            _NLL + _MODEL.format(units=2, loss="gaussian_nll") + "y = np.arange(8.0)\n",
+            "error",
+        ),
+        Example(
             "a batch of one row, and targets with an axis too many",
             _MODEL.format(units=3, loss='"mse"') + "x, y = np.ones((1, 4)), np.arange(3.0).reshape(1, 1, 3)\n",
             "warning",
@@ -237,6 +262,15 @@ RULE = Rule(
     good=(
         Example(
             "the output's shape", _SUBCLASS + _MODEL.format(units=1, loss="Squared()") + "y = np.arange(8.0)[:, None]\n"
+        ),
+        Example(
+            "a contrastive loss: labels of all pairs of samples are compared on purpose",
+            "def pairs(y_true, y_pred):\n"
+            "    same = ops.cast(ops.equal(y_true[:, None], y_true[None, :]), 'float32')\n"
+            "    near = ops.matmul(y_pred, ops.transpose(y_pred))\n"
+            "    return ops.mean(ops.square(same - near))\n\n"
+            + _MODEL.format(units=3, loss="pairs")
+            + "y = np.array([0, 1, 0, 1, 0, 1, 0, 1])\n",
         ),
         Example(
             "quantile heads: one target, three outputs, on purpose",

@@ -67,7 +67,7 @@ class OwnStep(keras.Model):
 
 @register
 class OwnLoss(keras.Model):
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **_: Any) -> Any:
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Any:
         return ops.mean(ops.square(y - y_pred))
 
 
@@ -193,7 +193,11 @@ def test_the_report_says_what_layers_add_to_the_loss() -> None:
 
 def test_the_report_says_what_of_an_own_step_uses_the_compiled_losses() -> None:
     report, said = notes(compiled(functional(OwnStep)))
-    assert "the model's own train_step(): it overrides Keras's" in said and "it calls super().train_step()" in said
+    assert (
+        "the model's own train_step(): it was run up to its super().train_step(), which it hands y and sample_weight as"
+        in said
+    )
+    assert "gives Keras's own the batch's y and sample_weight as they are" in report.findings[0].message
     (found,) = report.findings
     assert found.code == "LD951" and found.evidence["calls"] == {"train_step": ["super().train_step()"]}
     report, said = notes(compiled(functional(OwnLoss)))

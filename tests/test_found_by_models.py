@@ -1,0 +1,284 @@
+"""What people found by trying models of every kind: own steps, heads without a gradient, losses that slice, custom classes in files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import lossdoctor
+from tests.agree import agree_with_keras
+from tests.cli.test_cli import call
+
+N = 16
+RANDOM = np.random.default_rng(5)
+X, Y = RANDOM.normal(size=(N, 4)).astype("float32"), RANDOM.normal(size=(N, 1)).astype("float32")
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fit begins otherwise elsewhere")
+
+
+def told(model: Any, *batch: Any) -> dict[str, lossdoctor.Finding]:
+    """{code: finding}, once the real `fit` has agreed."""
+    report = lossdoctor.check(model, batch)
+    agree_with_keras(model, batch, report)
+    return {f.code: f for f in report.findings}
+
+
+def functional(cls: Any, units: int, loss: Any = "mse", activation: Any = None) -> Any:
+    i = keras.Input((4,))
+    model = cls(i, layers.Dense(units, activation=activation)(i))
+    model.compile(optimizer="sgd", loss=loss)
+    return model
+
+
+class Itself(keras.Model):
+    def train_step(self, *given: Any) -> Any:
+        x, *_ = keras.utils.unpack_x_y_sample_weight(given[-1])
+        return super().train_step(*given[:-1], (x, x))
+
+
+class OneHot(keras.Model):
+    def train_step(self, *given: Any) -> Any:
+        x, y = given[-1]
+        return super().train_step(*given[:-1], (x, ops.one_hot(y, 3)))
+
+
+class Halved(keras.Model):
+    """Keeps count in a variable and in a list."""
+
+    def __init__(self, *given: Any, **rest: Any) -> None:
+        super().__init__(*given, **rest)
+        self.seen = self.add_weight(shape=(), initializer="zeros", trainable=False, name="seen")
+
+    def train_step(self, *given: Any) -> Any:
+        x, y, w = keras.utils.unpack_x_y_sample_weight(given[-1])
+        return super().train_step(*given[:-1], (x, y / 2, w))
+
+
+class Twice(keras.Model):
+    def train_step(self, *given: Any) -> Any:
+        self.optimizer.apply_gradients([])
+        return super().train_step(*given)
+
+
+class OldLoss(keras.Model):
+    def compute_loss(self, y: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.square(y - y_pred))
+
+
+class OwnTest(keras.Model):
+    def test_step(self, *given: Any) -> Any:
+        return super().test_step(*given)
+
+
+@on_tensorflow
+def test_targets_that_an_own_step_makes() -> None:
+    """Both were errors; for the second a repair was offered with which fit raises."""
+    assert set(told(functional(Itself, 4), X, None)) == {"LD951"}
+    model, labels = functional(OneHot, 3, "categorical_crossentropy", "softmax"), RANDOM.integers(0, 3, N)
+    assert set(told(model, X, labels)) == {"LD951"}
+    assert lossdoctor.check(model, (X, labels)).patch() is None
+    # One-hot targets are made one-hot once more: (N, 3, 3).
+    assert "raises" in {f.impact for f in told(model, X, np.eye(3, dtype="int32")[labels]).values()}
+
+
+def test_the_loss_is_that_of_the_targets_that_the_step_makes() -> None:
+    model = functional(Halved, 1)
+    before = [np.array(w) for w in model.get_weights()]
+    report = lossdoctor.check(model, (X, Y), forward=True)
+    assert type(model) is Halved
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    loss = report.data.outcomes["fit"].loss
+    trained = model.fit(X, Y, batch_size=N, verbose=0).history["loss"][0]
+    assert loss == pytest.approx(trained, rel=1e-4) and loss != pytest.approx(float(np.mean(np.square(Y))), rel=1e-2)
+
+
+def test_a_repair_of_a_batch_that_a_step_makes_is_by_hand() -> None:
+    report = lossdoctor.check(functional(Halved, 1), (X, Y[:, 0]))
+    assert not [fix for f in report.findings for fix in f.fixes if fix.target == "batch" and fix.edits]
+
+
+def test_a_step_that_raises_before_keras_s_own() -> None:
+    model = functional(OneHot, 3, "categorical_crossentropy", "softmax")
+    found = told(model, X, RANDOM.integers(0, 3, N), np.ones(N))
+    assert (found["LD951"].severity, found["LD951"].impact) == ("error", "raises")
+    assert "too many values to unpack" in found["LD951"].message
+
+
+def test_a_step_that_trains_is_not_run() -> None:
+    report = lossdoctor.check(functional(Twice, 1), (X, Y))
+    (found,) = report.findings
+    assert found.severity == "info" and "Keras's own was run in its place" in found.message
+
+
+def test_a_compute_loss_that_cannot_take_what_keras_gives_it() -> None:
+    found = told(functional(OldLoss, 1), X, Y)["LD951"]
+    assert (found.severity, found.impact) == ("error", "raises") and "(self, y, y_pred)" in found.message
+
+
+def test_an_own_test_step_does_not_train() -> None:
+    report = lossdoctor.check(functional(OwnTest, 1), (X, Y))
+    assert "it may train on others" not in " ".join([report.findings[0].message, *report.data.checks.notes])
+
+
+def test_a_slice_of_the_output_that_meets_all_targets() -> None:
+    """A Gaussian negative log likelihood on targets (N,) was clean but for a note."""
+
+    def nll(y: Any, p: Any) -> Any:
+        return ops.mean(p[:, 1:] + ops.square(y - p[:, :1]) * ops.exp(-p[:, 1:]), axis=-1)
+
+    flat = Y[:, 0]
+    model = functional(keras.Model, 2, nll)
+    p = np.asarray(model(X))
+    by_pairs = np.mean(p[:, 1:] + np.square(flat[None, :] - p[:, :1]) * np.exp(-p[:, 1:]))
+    by_rows = np.mean(p[:, 1] + np.square(flat - p[:, 0]) * np.exp(-p[:, 1]))
+    assert model.evaluate(X, flat, verbose=0, batch_size=N) == pytest.approx(float(by_pairs), rel=1e-4)
+    model.compile(loss=nll)  # TensorFlow's compiled step is for targets of one rank
+    assert model.evaluate(X, Y, verbose=0, batch_size=N) == pytest.approx(float(by_rows), rel=1e-4)
+    assert float(by_pairs) != pytest.approx(float(by_rows), rel=1e-2)
+    found = told(functional(keras.Model, 2, nll), X, flat)
+    assert found["LD302"].impact == "silent" and found["LD302"].fixes[0].code == "y = y[..., None]"
+    assert "LD803" not in found
+    assert not {f.severity for f in told(functional(keras.Model, 2, nll), X, Y).values()} & {"error", "warning"}
+
+
+@pytest.mark.parametrize("end", ["round", "argmax", "stop_gradient"])
+def test_an_output_without_a_gradient(end: str) -> None:
+    """Nothing was said: the stand-in had its variables behind the last operation."""
+    i = keras.Input((4,))
+    head = layers.Dense(3, name="head")
+    ends = {
+        "round": ops.round,
+        "argmax": lambda h: ops.cast(ops.argmax(h, axis=-1, keepdims=True), "float32"),
+        "stop_gradient": ops.stop_gradient,
+    }
+    model = keras.Model(i, [layers.Dense(1)(i), ends[end](head(i))])
+    model.compile(optimizer="sgd", loss=["mse", "mse"])
+    target = np.zeros(model.output_shape[1][1:], "float32")[None].repeat(N, 0)
+    before = np.array(head.kernel)
+    found = told(model, X, [Y, target + 5])["LD802"]
+    np.testing.assert_array_equal(before, np.array(head.kernel))
+    assert end in found.message and found.severity == ("warning" if end == "stop_gradient" else "error")
+
+
+def test_ctc_takes_logits() -> None:
+    perfect = np.zeros((1, 3, 3), "float32")
+    perfect[0, [0, 1, 2], [1, 0, 2]] = 1
+    ctc = keras.losses.CTC()
+    target = np.array([[1, 2]])
+    assert float(ctc(target, perfect)) > 0.5 > 1e-3 > float(ctc(target, np.log(perfect + 1e-7)))
+    x, y = RANDOM.normal(size=(N, 12, 4)).astype("float32"), RANDOM.integers(1, 5, (N, 3))
+
+    def made(activation: Any) -> Any:
+        i = keras.Input((12, 4))
+        model = keras.Model(i, layers.Dense(5, activation=activation)(i))
+        model.compile(optimizer="sgd", loss=keras.losses.CTC())
+        return model
+
+    found = told(made("softmax"), x, y)["LD601"]
+    assert found.fixes[0].verified and "counts twice" in found.message
+    assert not told(made(None), x, y) and not told(made("log_softmax"), x, y)
+
+
+@on_tensorflow
+def test_a_head_that_is_there_in_training_only() -> None:
+    """The outputs were those of a call that is not for training: an error where fit works, and none where it raises."""
+
+    class Deep(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main, self.aux = layers.Dense(1), layers.Dense(1)
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return [self.main(x), self.aux(x)] if training else self.main(x)
+
+    def deep(loss: Any) -> Any:
+        model = Deep()
+        model.compile(optimizer="sgd", loss=loss)
+        return model
+
+    assert not told(deep(["mse", "mse"]), X, [Y, Y])
+    assert "raises" in {f.impact for f in told(deep("mse"), X, Y).values()}
+
+
+@on_tensorflow
+def test_texts_of_a_dict_in_a_file(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    inputs = {"age": keras.Input((1,), name="age"), "city": keras.Input((1,), name="city", dtype="string")}
+    looked_up = layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")(inputs["city"])
+    model = keras.Model(inputs, layers.Dense(1)(layers.Concatenate()([inputs["age"], looked_up])))
+    model.compile(optimizer="sgd", loss="mse")
+    x = {"age": X[:, :1], "city": tf.constant(np.array([["a"], ["b"]] * 8))}
+    lossdoctor.save_batch(tmp_path / "batch.npz", x, Y)
+    model.save(tmp_path / "model.keras")
+    assert lossdoctor.check(str(tmp_path / "model.keras"), str(tmp_path / "batch.npz")).data.verdict == "clean"
+    assert not told(model, x, Y)
+
+
+NET = """
+import keras, numpy as np
+from keras import layers
+@keras.saving.register_keras_serializable("project")
+class Net(keras.Model):
+    def __init__(self, **rest):
+        super().__init__(**rest)
+        self.out = layers.Dense(1)
+    def call(self, x):
+        return self.out(x)
+if __name__ == "__main__":
+    model = Net()
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    model.save("net.keras")
+    np.savez("net.npz", x=np.ones((4, 2)), y=np.ones((4, 1)))
+"""
+
+
+def test_a_class_of_a_script_that_was_run(tmp_path: Path, capfd: Any) -> None:
+    """The advice was --unsafe, which does not help, and of two files with such a class the wrong one."""
+    (tmp_path / "train.py").write_text(NET)
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    case = str(tmp_path / "net.keras"), str(tmp_path / "net.npz")
+    code, _, said = call(capfd, "check", *case)
+    assert code == 2 and f"train.py defines it: pass --objects {tmp_path.as_posix()}/train.py" in said
+    assert "--unsafe" not in said and "module ''" not in said
+    (tmp_path / "another.py").write_text("class Net:\n    pass\n")
+    assert "another.py and " in call(capfd, "check", *case)[2]
+    assert call(capfd, "check", *case, "--objects", f"{tmp_path}/train.py")[0] == 0
+
+
+def test_the_file_of_the_module_that_is_named(tmp_path: Path) -> None:
+    from lossdoctor.case.definitions import advice, defining_file
+
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text("class Net:\n    pass\n")
+    assert defining_file("Net", [tmp_path], "project.b") == f"{tmp_path.as_posix()}/b.py"
+    assert defining_file("Net", [tmp_path]) == f"{tmp_path.as_posix()}/a.py"
+    assert advice("Net", f"{tmp_path}/m.keras", "b").endswith("b.py, if you trust it")
+
+
+def test_a_model_without_a_call(tmp_path: Path, capfd: Any) -> None:
+    (tmp_path / "gan.py").write_text(
+        "import keras, numpy as np\nclass GAN(keras.Model):\n    def train_step(self, data):\n        return {}\n"
+        "model = GAN()\nmodel.compile('sgd')\nbatch = np.ones((4, 2)), None\n"
+    )
+    code, _, said = call(capfd, "check", f"{tmp_path}/gan.py:model", f"{tmp_path}/gan.py:batch")
+    assert code == 2 and "has no call()" in said.splitlines()[-1] and "check x" not in said
+
+
+def test_what_of_an_h5_file_was_not_tried(tmp_path: Path) -> None:
+    i = keras.Input((4,))
+    model = keras.Model(i, layers.Dense(1)(i))
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "m.h5")
+    report = lossdoctor.check(str(tmp_path / "m.h5"), (X, Y))
+    assert any("compile=False" in note for note in report.data.checks.notes)
