@@ -12,6 +12,7 @@ import contextlib
 import copy
 import inspect
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -382,7 +383,9 @@ def call_specs(model: Any, x: Tree, trace: bool = False, weights: bool = False) 
         written.append(trees.map_leaves(lambda _: None, y))
         return y, trees.map_leaves(get_mask, y)
 
-    with contextlib.nullcontext() if weights else weightless():
+    # What Keras warns of here (layers without a `build`) it says of this call alone, and once more in `fit`.
+    with contextlib.nullcontext() if weights else weightless(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         outputs, masks = _backend.compute_output_spec(call, tensors)
     declared = written[-1] if functional is None else _unpack(functional.output)
     return _as_declared(declared, outputs), trees.map_leaves(_spec, masks)

@@ -56,9 +56,9 @@ def handed_on(model: Any, batch: Batch) -> Handed:
         # What a layer raises may be for its want of weights; what the step itself raises is what `fit` raises.
         frames = traceback.extract_tb(error.__traceback__)
         own = inspect.unwrap(step).__code__
-        # An attribute may be one that a compile of the model's own sets, which a model out of a file has not seen.
+        # An attribute may be one that a compile of the model's own sets, which a model out of a file has not seen; JAX's state is left empty.
         mine = (
-            not isinstance(error, AttributeError)
+            not isinstance(error, AttributeError | IndexError)
             and frames
             and (frames[-1].filename, frames[-1].name) == (own.co_filename, own.co_name)
         )
