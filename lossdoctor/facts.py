@@ -11,6 +11,9 @@ from lossdoctor.types import Case, Outcome, Tree
 if TYPE_CHECKING:
     import numpy as np
 
+# Gradients of two outputs are far apart where one's norm is more than so many times the other's.
+FAR_APART = 100.0
+
 
 @dataclass(frozen=True)
 class Broadcast:
@@ -305,7 +308,7 @@ class MetricCall:
 class Probes:
     """Metamorphic relations on the stand-in, each on Keras's own train step.
 
-    `permuted` holds the loss
+    `draws` holds the step on the seeded predictions, and two more where that one shows what a rule tells only if all agree. `permuted` holds the loss
     as given and with the rows in another order. `zeroed` holds the given sample weights with one sample's at 0;
     `values` maps the number of a custom call to the shape of what its loss, called by hand, returns before Keras reduces it; `swapped` maps a
     call's number to its loss on the seeded predictions as Keras calls it and with the two arguments exchanged. `resized` is the case with `resized_rows` rows, a number close by

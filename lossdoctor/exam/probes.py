@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from lossdoctor.exam.setup import SEED, Setup, take, tile
 from lossdoctor.exam.slopes import slopes
 from lossdoctor.exam.source import is_users
 from lossdoctor.exam.stepper import Begun, Step, Stepper, begin
-from lossdoctor.facts import Coupling, Draw, LossCall, Minimum, Probes, Run, Zeroed
+from lossdoctor.facts import FAR_APART, Coupling, Draw, LossCall, Minimum, Probes, Run, Zeroed
 from lossdoctor.types import Tree
 
 # Further draws of predictions; with the first they must agree before a rule speaks.
@@ -65,7 +65,7 @@ def run_probes(begun: Begun, run: Run, skipped: dict[str, str]) -> Probes:
         warnings.simplefilter("ignore")
         custom = _by_hand(setup, run)
         return Probes(
-            draws=_draws(setup, stepper, first),
+            draws=_draws(setup, stepper, first, run),
             coupled=_coupled(setup, stepper, first, run),
             permuted=_permuted(setup, stepper, first, run),
             minima=_minima(custom),
@@ -117,11 +117,23 @@ def _draw(step: Step) -> Draw:
     return Draw(step.loss, step.values, {path: float(np.linalg.norm(g)) for path, g in step.gradients.items()})
 
 
-def _draws(setup: Setup, stepper: Stepper, first: Step) -> tuple[Draw, ...]:
-    if setup.given:
+def _draws(setup: Setup, stepper: Stepper, first: Step, run: Run) -> tuple[Draw, ...]:
+    """The seeded predictions, and further draws of them where the first shows what a rule tells only if all agree."""
+    if setup.given or not _odd(first, run):
         return (_draw(first),)
     others = [stepper.step(starts=setup.drawn(100 * (k + 1))) for k in range(_DRAWS)]
     return tuple(_draw(step) for step in (first, *others))
+
+
+def _odd(step: Step, run: Run) -> bool:
+    """True where a loss or a gradient is 0, not finite or not known, gradients are far apart, or a loss has one class to choose from."""
+    paths = {str(path) for call in run.calls for path in call.outputs if path is not None}
+    norms = [float(np.linalg.norm(gradient)) for path, gradient in step.gradients.items() if path in paths]
+    if any(not number or not math.isfinite(number) for number in (*step.values, *norms)):
+        return True
+    if len(norms) > 1 and max(norms) > FAR_APART * min(norms):
+        return True
+    return any("categorical" in call.label and any(s[-1:] == (1,) for s in call.output_shapes) for call in run.calls)
 
 
 def _try(stepper: Stepper, **given: Any) -> Step | None:
@@ -421,12 +433,3 @@ def _scales(setup: Setup, run: Run, first: Step) -> dict[str, float]:
         for path, gradient in first.gradients.items()
         if norms.get(path)
     }
-
-
-def gradient_shares(draws: Sequence[Draw]) -> list[dict[str, float]]:
-    """For every draw {output: its share of the sum of the gradients' norms}."""
-    found = []
-    for draw in draws:
-        total = sum(draw.norms.values())
-        found.append({path: norm / total for path, norm in draw.norms.items()} if total > 0 else {})
-    return found

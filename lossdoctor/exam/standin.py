@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lossdoctor import _keras, _tracing, trees
+from lossdoctor import _feeding, _keras, _tracing, trees
 from lossdoctor.exam import tensors
 from lossdoctor.exam.errors import describe_error, user_line
 from lossdoctor.exam.setup import Setup
@@ -237,7 +237,9 @@ def train(model: Any, setup: Setup, method: str) -> float | None:
     """The loss that one call of the model's own `fit` or `train_on_batch` reports."""
     data = trainer_data(setup)
     if method == "fit":
-        history = model.fit(**data, batch_size=max(setup.x_rows), epochs=1, shuffle=False, verbose=0)
+        rows = max(setup.x_rows)
+        data = _feeding.as_one_batch(data, rows)
+        history = model.fit(**data, batch_size=rows, epochs=1, shuffle=False, verbose=0)
         value = history.history.get("loss", [None])[0]
     else:
         value = model.train_on_batch(**data, return_dict=True).get("loss")

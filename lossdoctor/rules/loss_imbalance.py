@@ -16,12 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor.facts import Exam
+from lossdoctor.facts import FAR_APART, Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
-
-_TIMES = 100.0
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -32,7 +30,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         return
     first = {o: draws[0].norms.get(o, 0.0) for o in dict.fromkeys(outputs)}
     large, small = max(first, key=lambda o: first[o]), min(first, key=lambda o: first[o])
-    if any(not draw.norms.get(small, 0.0) or not draw.norms[large] / draw.norms[small] > _TIMES for draw in draws):
+    if any(not draw.norms.get(small, 0.0) or not draw.norms[large] / draw.norms[small] > FAR_APART for draw in draws):
         return
     total = sum(first.values())
     yield RULE.finding(

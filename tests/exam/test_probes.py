@@ -56,6 +56,27 @@ def test_coupled_samples_are_those_whose_real_gradients_move() -> None:
     assert {(c.changed, c.reached, c.rows) for c in coupled} == {("target", N - 1, N), ("prediction", N - 1, N)}
 
 
+def test_predictions_are_drawn_again_where_the_first_show_something() -> None:
+    """LD514, LD602, LD802 and LD805 speak only where all draws agree, so that one draw without a sign of it is enough."""
+
+    def two(i: Any) -> Any:
+        return [layers.Dense(3)(i), layers.Dense(3)(i)]
+
+    def draws(outputs: Any, y: Any, loss: Any) -> int:
+        found = exam(made(outputs, loss=loss), X, y).probes.draws
+        assert found[0].values and found[0].norms
+        return len(found)
+
+    def rounded(y_true: Any, y_pred: Any) -> Any:
+        return squared(y_true, ops.round(y_pred)) + ops.mean(0.0 * y_pred, axis=-1)
+
+    assert draws(two, [Y, Y], ["mse", "mse"]) == 1
+    assert draws(two, [Y, 1e4 * Y], ["mse", "mse"]) == 3
+    assert draws(lambda i: layers.Dense(3)(i), Y, rounded) == 3
+    assert draws(lambda i: layers.Dense(3)(i), Y - 9, "poisson") == 3  # the logarithm of negative predictions
+    assert draws(lambda i: layers.Dense(1)(i), np.ones((N, 1)), "categorical_crossentropy") == 3
+
+
 def test_a_weight_of_zero_takes_a_sample_out() -> None:
     weights = np.linspace(0.5, 1, N)
     taken = exam(made(lambda i: layers.Dense(3)(i), loss="mse"), X, Y, weights).probes.zeroed[0]
