@@ -10,7 +10,7 @@ Give x the inputs that the model declares (named in the evidence); batch a datas
 
 ## Measured
 Keras 3.15.1: a dict without one of the inputs raises "The structure of `inputs` doesn't match"; a wrong width raises "Input 0 of layer ... is
-incompatible with the layer".
+incompatible with the layer". An optional Input (`keras.Input(..., optional=True)`) takes None, and a dict must name it ("Missing data for input").
 NumPy's text raises "Invalid dtype: str32"; a tensor of strings and a `tf.data.Dataset` of it work (TensorFlow).
 KerasHub 0.32: a task with a preprocessor runs whatever `fit` is given through it; arrays that were preprocessed before raise there.
 """
@@ -60,6 +60,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             else _as_tensors(x)
             if "Invalid dtype" in (shared.error(exam) or "") and _texts(x)
             else _renamed(specs, x)
+            or _left_out(specs, x)
             or repairs.by_hand(
                 "give x the inputs that the model declares", "batch", "what the missing values are is not in the batch"
             ),
@@ -112,6 +113,17 @@ def _renamed(specs: list[InputSpec], x: object) -> Fix | None:
     items = [(new if str(key) == old else str(key), f"x[{key!r}]") for key in x]
     grade: Grade = "safe" if near_by and len(fits) == 1 else "review"
     return repairs.statement(f"rename {old!r} to {new!r}", f"x = {shared.dict_code(items)}", grade)
+
+
+def _left_out(specs: list[InputSpec], x: object) -> Fix | None:
+    """None for the Inputs that a dict lacks, where all of them are optional: Keras wants their names all the same."""
+    missing = [spec for spec in specs if isinstance(x, dict) and spec.name not in x]
+    if not missing or not all(spec.optional for spec in missing):
+        return None
+    return repairs.statement(
+        f"give None for the optional {shared.listed([repr(spec.name) for spec in missing])}",
+        f"x = x | {shared.dict_code([(spec.name, 'None') for spec in missing])}",
+    )
 
 
 def _is_one_sample(specs: list[InputSpec], x: object, y: object) -> bool:
@@ -180,6 +192,18 @@ model.compile(loss="mse")
 y = np.ones((8, 1))
 """
 
+_OPTIONAL = """\
+class Merge(keras.layers.Layer):
+    def call(self, left, right=None):
+        return left if right is None else left + right
+    def compute_output_spec(self, left, right=None):
+        return keras.KerasTensor(left.shape, left.dtype)
+i = {"left": keras.Input((4,), name="left"), "right": keras.Input((4,), name="right", optional=True)}
+model = keras.Model(i, layers.Dense(1)(Merge()(i["left"], i["right"])))
+model.compile(loss="mse")
+y = np.ones((8, 1))
+"""
+
 RULE = Rule(
     code="LD902",
     name="input-structure",
@@ -211,7 +235,15 @@ x, y = {"left": np.ones((8, 4)), "right": np.ones((8, 5)), "extra": np.ones((8, 
             "error",
             since="3.5",
         ),
+        Example(
+            "an optional input that is not named", _OPTIONAL + 'x = {"left": np.ones((8, 4))}\n', "error", since="3.15"
+        ),
         Example("one sample of a dataset that is not batched", _MODEL + "x, y = np.ones(4), np.ones(1)\n", "error"),
     ),
-    good=(Example("four", _MODEL + "x = np.ones((8, 4))\n"),),
+    good=(
+        Example("four", _MODEL + "x = np.ones((8, 4))\n"),
+        Example(
+            "None for an optional input", _OPTIONAL + 'x = {"left": np.ones((8, 4)), "right": None}\n', since="3.15"
+        ),
+    ),
 )
