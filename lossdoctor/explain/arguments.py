@@ -67,6 +67,28 @@ ARGUMENTS = (
         seen="3.4.1 with JAX and TensorFlow",
     ),
     Message(
+        "a name that a dict lacks",
+        "KeyError: 'a'",
+        r"^KeyError: '(?P<key>[^']*)'\s*$",
+        "A dict has no entry for '{key}'. Of those that Keras is given it is loss_weights: where outputs are in a list, it must name every output "
+        "that has a loss.",
+        ("LD512", "LD502"),
+        (
+            "Look at the last line of the traceback: where it is not one of Keras's files, the dict is your own code's.",
+            "Add '{key}' to loss_weights, with 1.0 where it is to count as it is.",
+        ),
+        seen="3.15.1 with JAX and TensorFlow",
+    ),
+    Message(
+        "names for outputs in a list",
+        "KeyError: 0",
+        r"^KeyError: \d{1,3}\s*$",
+        "Keras looked for a place in what is a dict: outputs stand in a list or tuple, and their targets and sample weights in a dict.",
+        ("LD203", "LD531"),
+        ("Give targets and sample weights of those outputs in a list, in the outputs' order.",),
+        seen="3.15.1 with JAX and TensorFlow",
+    ),
+    Message(
         "weight of no output",
         "In the dict argument `loss_weights`, key 'a' does not correspond to any model output.",
         r"In the dict argument `loss_weights`, key '(?P<key>.*?)' does not correspond to any model output",

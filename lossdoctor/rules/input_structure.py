@@ -62,7 +62,11 @@ def check(exam: Exam) -> Iterator[Finding]:
             else _renamed(specs, x)
             or _left_out(specs, x)
             or repairs.by_hand(
-                "give x the inputs that the model declares", "batch", "what the missing values are is not in the batch"
+                "give x the inputs that the model declares",
+                "batch",
+                "whether the data or the Input is to change is not written"
+                if " has shape " in saw
+                else "what belongs into x is not in the batch",
             ),
         ),
     )
@@ -164,6 +168,9 @@ def _saw(specs: list[InputSpec], x: object) -> tuple[str, tuple[str, ...]]:
             return f"x has no array for the Input {missing[0]!r}{hint.replace('did you mean', 'is it')}", (
                 f"x[{missing[0]!r}]",
             )
+        for spec in specs:  # beside arrays that no Input asks for, too
+            if isinstance(x.get(spec.name), ArrayRef) and not _fits(spec.shape, tuple(x[spec.name].shape)):
+                return _unfit(f"x[{spec.name!r}]", x[spec.name], spec)
     leaves = trees.declared_leaves("x", x)
     if len(leaves) != len(specs):
         return (
@@ -172,11 +179,15 @@ def _saw(specs: list[InputSpec], x: object) -> tuple[str, tuple[str, ...]]:
         )
     for spec, (path, leaf) in zip(specs, leaves, strict=True):
         if isinstance(leaf, ArrayRef) and not _fits(spec.shape, tuple(leaf.shape)):
-            return f"{path} has shape {tuple(leaf.shape)} where Input {spec.name!r} takes {spec.shape}", (path,)
+            return _unfit(path, leaf, spec)
     texts = _texts(x)
     if texts:
         return f"{texts[0]} holds text or objects of NumPy's, which fit takes as tensors only", (texts[0],)
     return "x does not fit the model's inputs", ("x",)
+
+
+def _unfit(path: str, leaf: ArrayRef, spec: InputSpec) -> tuple[str, tuple[str, ...]]:
+    return f"{path} has shape {tuple(leaf.shape)} where Input {spec.name!r} takes {spec.shape}", (path,)
 
 
 def _fits(declared: tuple[int | None, ...], given: tuple[int, ...]) -> bool:

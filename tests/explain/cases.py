@@ -44,6 +44,13 @@ def listed(**compiled: Any) -> Any:
     return model
 
 
+def paired() -> Any:
+    i = keras.Input((4,), name="pixels")
+    model = keras.Model(i, {"pair": [layers.Dense(1, name="box")(i), layers.Dense(1, name="cls")(i)]})
+    model.compile(loss={"pair": ["mse", "mse"]})
+    return model
+
+
 def two_inputs() -> Any:
     a, b = keras.Input((4,), name="photo"), keras.Input((2,), name="size")
     model = keras.Model([a, b], layers.Dense(1)(layers.Concatenate()([a, b])))
@@ -366,6 +373,20 @@ CASES: dict[str, Case] = {
     "two arrays for one input": Case("LD902", lambda: single()([x(), x()])),
     "text as x": Case("LD902", lambda: fit(single(), np.array([["a"] * 4] * N), t())),
     "concatenate, other shapes": Case("LD902", lambda: layers.Concatenate()([normal(N, 2, 3), normal(N, 4, 3)])),
+    # keys alone
+    "a weight for one of two": Case(
+        "LD512",
+        lambda: fit(listed(loss={"box": "mse", "cls": "mse"}, loss_weights={"box": 0.5}), x(), [t(), t()]),
+    ),
+    "names for a pair in a list": Case(
+        "LD203",
+        lambda: fit(
+            paired(),
+            x(),
+            {"pair": {"box": t(), "cls": t()}},
+            sample_weight={"pair": {"box": np.ones(N), "cls": np.ones(N)}},
+        ),
+    ),
     # environment
     "unregistered loss": Case("LD952", lambda: reload(single(loss=NotRegistered()))),
     "unregistered layer": Case("LD952", lambda: reload(model_of(DenseLike()))),
