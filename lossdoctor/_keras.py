@@ -72,9 +72,11 @@ def copied(loss: Any) -> Any:
     return made
 
 
-def variables(loss: Any) -> list[Any]:
-    """The variables that a `Loss` object keeps as attributes."""
-    return [v for v in getattr(loss, "__dict__", {}).values() if isinstance(v, keras.Variable)]
+def variables(part: Any) -> list[Any]:
+    """The variables of a `Metric`, or those that a `Loss` object keeps as attributes."""
+    if isinstance(part, keras.metrics.Metric):
+        return list(part.variables)
+    return [v for v in getattr(part, "__dict__", {}).values() if isinstance(v, keras.Variable)]
 
 
 def with_arguments(loss: Any, **arguments: Any) -> Any:
@@ -278,10 +280,16 @@ def unbuilt_copy(model: Any, weights: bool = False) -> Any:
 
 
 def metric_copy(metric: Any) -> Any:
-    """A metric without the state of the caller's: strings and functions as they are, objects made anew from their config."""
+    """A metric without the state of the caller's: strings and functions as they are, objects made anew from their config.
+
+    Where its class cannot be (it takes other arguments, holds a lambda ...) it is the caller's own, whose state is to be put back.
+    """
     if not isinstance(metric, keras.metrics.Metric):
         return metric
-    return type(metric).from_config(metric.get_config())
+    try:
+        return type(metric).from_config(metric.get_config())
+    except Exception:  # whatever the class raises, `fit` does not make it anew
+        return metric
 
 
 def kind(model: Any) -> str:
@@ -417,25 +425,6 @@ def _unpack(outputs: Any) -> Any:
 
 def _spec(tensor: Any) -> Spec | None:
     return None if tensor is None else Spec(tuple(tensor.shape), str(keras.backend.standardize_dtype(tensor.dtype)))
-
-
-def build_inputs(declared: Tree) -> Any:
-    """A model with exactly these inputs whose outputs are its inputs: shows which array reaches which `Input`."""
-    tensors = trees.map_leaves(
-        lambda i: keras.Input(
-            batch_shape=i.shape, dtype=i.dtype, name=i.name, **({"optional": True} if i.optional else {})
-        ),
-        declared,
-    )
-    flat = trees.values(tensors)
-    return keras.Model(tensors, [_Seen(dtype=t.dtype)(t) for t in flat])
-
-
-class _Seen(keras.layers.Layer):
-    """Hands an input on; 0 for an optional one that is given nothing, as `predict` returns no None."""
-
-    def call(self, inputs: Any = None) -> Any:
-        return keras.ops.zeros((1,)) if inputs is None else inputs
 
 
 def thread_settings() -> dict[str, Any]:

@@ -282,3 +282,50 @@ def test_what_of_an_h5_file_was_not_tried(tmp_path: Path) -> None:
     model.save(tmp_path / "m.h5")
     report = lossdoctor.check(str(tmp_path / "m.h5"), (X, Y))
     assert any("compile=False" in note for note in report.data.checks.notes)
+
+
+class OwnIoU(keras.metrics.MeanIoU):
+    """Takes other arguments than its config holds."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes=num_classes)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return super().update_state(y_true, ops.argmax(y_pred, -1), sample_weight)
+
+
+class Largest(keras.metrics.Metric):
+    """Takes none, and counts in an inner metric, too."""
+
+    def __init__(self) -> None:
+        super().__init__(name="largest")
+        self.inner, self.steps = keras.metrics.Mean(), self.add_weight(name="steps", initializer="zeros")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        self.steps.assign_add(1.0)
+        self.inner.update_state(ops.max(y_pred, -1))
+
+    def result(self) -> Any:
+        return self.inner.result()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: OwnIoU(3),
+        Largest,
+        lambda: keras.metrics.MeanMetricWrapper(lambda y_true, y_pred: ops.max(y_pred, -1), name="top"),
+    ],
+    ids=["arguments of its own", "no arguments", "a lambda"],
+)
+def test_a_metric_that_cannot_be_made_again_from_its_config(make: Any) -> None:
+    """LD804 said that fit raises because of the metrics, and offered to take them all away."""
+    metric = make()
+    model = functional(keras.Model, 3, "sparse_categorical_crossentropy", "softmax")
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=[metric])
+    labels = RANDOM.integers(0, 3, N)
+    model.fit(X, labels, verbose=0)
+    before = [np.array(v) for v in metric.variables]
+    assert before and not lossdoctor.check(model, (X, labels)).findings
+    for old, new in zip(before, metric.variables, strict=True):
+        np.testing.assert_array_equal(old, np.array(new))

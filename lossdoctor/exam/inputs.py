@@ -6,6 +6,7 @@ import warnings
 from math import prod
 from typing import Any
 
+import keras
 import numpy as np
 
 from lossdoctor import _keras, releases, trees
@@ -35,7 +36,7 @@ def run_inputs(declared: Tree, x: Tree, metrics: bool = False) -> InputRun:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            model = _keras.build_inputs(declared)
+            model = _build(declared)
             model.compile(run_eagerly=True)
             reached = trees.values(model.predict(tagged, verbose=0))
             checked = metrics or releases.holds("names-of-x-checked", _keras.version())
@@ -44,6 +45,25 @@ def run_inputs(declared: Tree, x: Tree, metrics: bool = False) -> InputRun:
         except Exception as error:  # what Keras raises is the observation
             return InputRun(error=describe_error(error))
     return InputRun(tuple(_pair(s, v, leaves) for s, v in zip(trees.values(declared), reached, strict=True)))
+
+
+def _build(declared: Tree) -> Any:
+    """A model with exactly these inputs whose outputs are its inputs: shows which array reaches which `Input`."""
+    tensors = trees.map_leaves(
+        lambda i: keras.Input(
+            batch_shape=i.shape, dtype=i.dtype, name=i.name, **({"optional": True} if i.optional else {})
+        ),
+        declared,
+    )
+    flat = trees.values(tensors)
+    return keras.Model(tensors, [_Seen(dtype=t.dtype)(t) for t in flat])
+
+
+class _Seen(keras.layers.Layer):
+    """Hands an input on; 0 for an optional one that is given nothing, as `predict` returns no None."""
+
+    def call(self, inputs: Any = None) -> Any:
+        return keras.ops.zeros((1,)) if inputs is None else inputs
 
 
 def _call_as_fit(model: Any, tagged: Tree) -> None:

@@ -52,12 +52,13 @@ def _examine(case: Case) -> Exam:
         return _not_run(case, inputs, raised, "the model's own step raises")
     if case.compile.loss is None:
         return _not_run(case, inputs, _without_loss(case), "no loss was compiled")
-    losses = [leaf for leaf in trees.values(case.compile.loss) if leaf is not None]
-    kept = [(v, _keras.to_numpy(v)) for loss in losses for v in _keras.variables(loss)]
+    arguments = (case.compile.loss, case.compile.metrics, case.compile.weighted_metrics)
+    owners = [leaf for tree in arguments for leaf in trees.values(tree) if leaf is not None]
+    kept = [(v, _keras.to_numpy(v)) for owner in owners for v in _keras.variables(owner)]
     try:
         return _examined(case, inputs)
     finally:
-        for variable, value in kept:  # a loss that counts its own calls
+        for variable, value in kept:  # a loss that counts its own calls, a metric that cannot be copied
             variable.assign(value)
 
 

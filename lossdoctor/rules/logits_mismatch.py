@@ -38,11 +38,13 @@ def check(exam: Exam) -> Iterator[Finding]:
             continue
         if activation.name is None and exam.case.model.predictions is None:
             continue
+        if shared.is_wrong_pair(call, activation):
+            continue  # LD603's
         if reading.from_logits:
             yield from _twice(exam, call, reading, activation)
         elif activation.name != "linear" and not activation.measured:
             continue  # its range is not known
-        elif not shared.within_unit(activation) and not shared.is_wrong_pair(call, activation):
+        elif not shared.within_unit(activation):
             yield _never(exam, call, reading, activation)
 
 

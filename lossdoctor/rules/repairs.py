@@ -117,9 +117,12 @@ _TAKEN = {
 }
 
 
-def crossentropy(title: str, exam: Exam, call: LossCall, name: str, grade: Grade = "review") -> Fix:
-    """The cross-entropy `name` in the place of that of `call`, with its reduction and arguments; to be reviewed where it takes one of them not."""
-    given = {key: value for key, value in call.arguments.items() if value != _DEFAULTS.get(key, value)}
+def crossentropy(
+    title: str, exam: Exam, call: LossCall, name: str, grade: Grade = "review", **changes: Any
+) -> Fix:
+    """The cross-entropy `name` in the place of that of `call`, with its reduction and arguments but for `changes`; to be reviewed where it takes one of them not."""
+    arguments = {**call.arguments, **changes}
+    given = {key: value for key, value in arguments.items() if value != _DEFAULTS.get(key, value)}
     kept = {key: value for key, value in given.items() if key in _TAKEN[name]}
     if call.reduction != "sum_over_batch_size":
         kept["reduction"] = call.reduction
