@@ -299,7 +299,7 @@ def _only_input(operation: Any, node_index: int) -> Any:
 
 def _resolve(shape: tuple[int | None, ...], dtype: str, after: Spec) -> Spec | None:
     """`shape` with its unknown sizes taken from what comes after, or None where they stay unknown."""
-    if not shape or any(d is None for d in after.shape):
+    if not shape or not after.shape or any(d is None for d in after.shape):
         return None
     if len(shape) == len(after.shape) and all(d is None or d == e for d, e in zip(shape, after.shape, strict=True)):
         return Spec(after.shape, dtype)

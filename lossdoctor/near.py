@@ -6,12 +6,24 @@ import re
 from collections.abc import Iterable
 
 
+# Nobody slips in a longer name, or sees which of more is meant; the time grows with the square of the one and with the other.
+_MOST_LETTERS, _MOST_NAMES = 200, 1000
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """`text`, cut to `most` letters with dots at its end."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
     """The `count` most similar of `known`, best first; empty where none is similar enough to be a slip."""
     from rapidfuzz import fuzz, process, utils
 
+    names = sorted({n for n in known if len(n) <= _MOST_LETTERS})
+    if len(name) > _MOST_LETTERS or len(names) > _MOST_NAMES:
+        return []
     found = process.extract(
-        name, sorted(set(known)), scorer=fuzz.WRatio, processor=utils.default_process, score_cutoff=60, limit=count
+        name, names, scorer=fuzz.WRatio, processor=utils.default_process, score_cutoff=60, limit=count
     )
     return [match for match, _, _ in found]
 

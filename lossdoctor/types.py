@@ -65,6 +65,10 @@ class Spec:
     dtype: str
 
 
+# What a model returns in the place of an output: None.
+NOTHING = Spec((), "None")
+
+
 @dataclass(frozen=True)
 class InputSpec:
     """One `keras.Input` of a model: its name, shape (axis 0 the samples, usually None) and dtype."""
@@ -181,7 +185,7 @@ class ModelSpec:
     declared inputs; `preprocessor` is the class of the model's preprocessor where that raised it. `moved_layers` are (saved, loaded) names of layers that a file's weights will not
     go back to; `overridden` the trainer methods that the class replaces, `adds_losses` is true where layers add losses of their own, `trains_added` where such a layer is trainable, `step_calls` what of Keras's own each of them calls (None
     where its source cannot be had), `step_error` what `fit` raises in them, `hands_on` "as it is" or "changed" where the model's own `train_step` was seen to hand the batch on so
-    (the batch is then what it hands on); `stored_code` is true where Lambda code of the file was run (`--unsafe`); `strategy` the
+    (the batch is then what it hands on), `own_losses` the method of the model's own that trains without any of the compiled losses ("" for none); `stored_code` is true where Lambda code of the file was run (`--unsafe`); `strategy` the
     `tf.distribute` strategy that a live model was made under, where it has several replicas.
     """
 
@@ -206,6 +210,7 @@ class ModelSpec:
     step_calls: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     step_error: str | None = None
     hands_on: str | None = None
+    own_losses: str = ""
     stored_code: bool = False
     notes: tuple[str, ...] = ()
     strategy: Any = None

@@ -329,3 +329,76 @@ def test_a_metric_that_cannot_be_made_again_from_its_config(make: Any) -> None:
     assert before and not lossdoctor.check(model, (X, labels)).findings
     for old, new in zip(before, metric.variables, strict=True):
         np.testing.assert_array_equal(old, np.array(new))
+
+
+class Helped(keras.Model):
+    """Its step goes to the compiled losses by a method of its own."""
+
+    def train_step(self, *given: Any) -> Any:
+        return self.one_step(given)
+
+    def one_step(self, given: Any) -> Any:
+        return super().train_step(*given)
+
+
+class Handed(keras.Model):
+    """What it hands itself to may ask for the losses."""
+
+    def train_step(self, *given: Any) -> Any:
+        return keras.Model.train_step(self, *given)
+
+
+class Alone(keras.Model):
+    def train_step(self, *given: Any) -> Any:
+        self(given[-1][0])
+        self.count()
+        return {"loss": 0.0}
+
+    def count(self) -> None:
+        self.optimizer.iterations.assign_add(1)
+
+
+def test_what_a_step_of_the_model_s_own_has_to_do_with_the_compiled_losses() -> None:
+    """A loss that is compiled and never used was told as an error (a depth estimator's own losses)."""
+    for cls, used in ((Helped, True), (Handed, True), (Alone, False)):
+        report = lossdoctor.check(functional(cls, 1, "sparse_categorical_crossentropy"), (X, Y))
+        assert ("error" in {f.severity for f in report.findings}) == used, cls
+    assert [f.code for f in report.findings] == ["LD951"] and report.data.outcomes["fit"].status == "skipped"
+    # Who names a loss wants it examined.
+    named = lossdoctor.check(functional(Alone, 1), (X, Y), loss="sparse_categorical_crossentropy")
+    assert "error" in {f.severity for f in named.findings}
+
+
+class Cached(keras.Model):
+    """Returns None in the place of an output."""
+
+    def __init__(self, named: bool) -> None:
+        super().__init__()
+        self.head, self.named = layers.Dense(1), named
+
+    def call(self, x: Any) -> Any:
+        return {"logits": self.head(x), "cache": None} if self.named else (self.head(x), None)
+
+
+@pytest.mark.parametrize(
+    ("named", "loss", "y"),
+    [
+        (True, {"logits": "mse"}, {"logits": Y}),
+        (True, {"logits": "mse"}, {"logits": Y, "cache": None}),
+        (True, "mse", {"logits": Y}),
+        (False, ["mse", None], (Y, None)),
+        (False, ["mse"], [Y]),
+        (False, "mse", Y),
+    ],
+)
+def test_none_in_the_place_of_an_output(named: bool, loss: Any, y: Any) -> None:
+    """It was a bug of lossdoctor's, exit code 3."""
+    model = Cached(named)
+    model(X)
+    model.compile(optimizer="sgd", loss=loss)
+    found = told(model, X, y)
+    assert "LD502" not in found
+    forward = lossdoctor.check(model, (X, y), forward=True)
+    assert {f.code for f in forward.findings if f.severity == "error"} == {
+        code for code, f in found.items() if f.severity == "error"
+    }

@@ -10,13 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from lossdoctor.near import shortened
 from lossdoctor.types import CaseError
 
 _CONFIG = "config.json"
 HDF5 = b"\x89HDF"  # how such a file begins
+_ZIP = b"PK"
+_HDF5_NAMES = (".h5", ".hdf5")
 _METADATA = "metadata.json"
 # A config of a model with thousands of layers takes a few MiB.
 _MOST_CONFIG = 64 << 20
+# Python takes a hundred bytes for a list of two. The largest config of keras.applications and KerasHub has 20,000 lists and objects, and
+# 65,000 values; a matrix of embeddings that an initializer holds has a list a word, and a value a number.
+_MOST_CONTAINERS = 1_000_000
+_MOST_VALUES = 8_000_000
 _MOST_RATIO = 500
 _MOST_DEPTH = 200
 # A graph in the order in which it was built takes one attempt a layer.
@@ -27,9 +34,11 @@ _SPECIAL = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellip
 
 # Packages other than Keras itself whose layers Keras imports by name (`serialization_lib._retrieve_class_or_fn`).
 SISTERS = ("keras_hub", "keras_cv", "keras_nlp")
-# Arguments that name a file when they are a string; KerasHub's tokenizers have three of them.
+# Arguments that name a file when they are a string; KerasHub's tokenizers have five of them.
 _FILES = ("vocabulary",)
-_FILES_OF_SISTERS = ("vocabulary", "merges", "proto")
+_FILES_OF_SISTERS = ("vocabulary", "merges", "proto", "special_tokens", "language_tokens")
+# A place in a config: that of what holds it, and the last step. As text it may be as long as the file, for each of its objects.
+Place = tuple[Any, str | int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +57,10 @@ class Named:
 
     `stored_code`: the code itself is in the file (a lambda), and making it would run it. `reads`: a file that would be
     read, "" for none. `special`: a value that Keras writes as an object (a tensor, a slice), which names no class.
+    `computes`: a graph calls it on no tensor of the model, so that loading the model runs it.
     """
 
-    path: str
+    place: Place
     module: str
     name: str
     registered: str
@@ -58,6 +68,18 @@ class Named:
     stored_code: bool = False
     reads: str = ""
     special: bool = False
+    computes: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where it stands, as "config.layers[0]"; long names are cut."""
+        steps: list[str] = []
+        place: Any = self.place
+        while place is not None:
+            place, step = place
+            steps.append(f"[{step}]" if isinstance(step, int) else f".{shortened(step)}")
+        text = "".join(reversed(steps))[1:]
+        return text if len(text) <= 300 else "..." + text[-297:]
 
     @property
     def foreign(self) -> bool:
@@ -85,9 +107,7 @@ def read_model_config(path: str) -> ModelArchive:
     try:
         if unzipped:
             return _read_folder(file, path)
-        with open(file, "rb") as stream:
-            start = stream.read(8)
-        if start.startswith(HDF5):
+        if is_hdf5(path):
             return _read_hdf5(path)
         with zipfile.ZipFile(file) as archive:
             config = _document(archive, _CONFIG, path)
@@ -103,6 +123,24 @@ def read_model_config(path: str) -> ModelArchive:
     except Exception as error:  # whatever a damaged archive provokes
         raise CaseError(f"{path} cannot be read ({error}); write it again with model.save().") from error
     return ModelArchive(path, config, metadata)
+
+
+def is_hdf5(path: str) -> bool:
+    """True for an HDF5 file by its first bytes, else it is to be a zip file. Raises `CaseError` where its name says otherwise.
+
+    Keras goes by the name, and finds HDF5 and zip behind whatever stands before them: it would load another model than was looked at.
+    """
+    with open(path, "rb") as stream:
+        start = stream.read(len(HDF5))
+    hdf5 = start == HDF5
+    if path.endswith(_HDF5_NAMES) and not hdf5:
+        what = "a .keras file" if start.startswith(_ZIP) else "no HDF5 file"
+        raise CaseError(f"{path} is {what} by its first bytes; give it the name of what it is, or write it again with model.save().")
+    if path.endswith(".keras") and hdf5:
+        raise CaseError(f"{path} is an HDF5 file by its first bytes, which Keras loads under a name that ends in .h5; rename it.")
+    if not hdf5 and start and not start.startswith(_ZIP):
+        raise CaseError(f"{path} is not a .keras file (it does not begin as a zip file); write it with model.save('model.keras').")
+    return hdf5
 
 
 def _read_hdf5(path: str) -> ModelArchive:
@@ -154,6 +192,12 @@ def _bounded(stream: IO[bytes], name: str, path: str) -> bytes:
 
 
 def _parse(data: bytes, name: str, path: str) -> dict[str, Any]:
+    # At most so many, as some may stand in texts.
+    containers = data.count(b"[") + data.count(b"{")
+    if containers > _MOST_CONTAINERS or containers + data.count(b",") > _MOST_VALUES:
+        raise CaseError(
+            f"{path}: {name} holds over {_MOST_CONTAINERS} lists or {_MOST_VALUES} values, more than any model needs; it was not read."
+        )
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -177,7 +221,7 @@ def deeper(document: Any, limit: int) -> bool:
 
 def _children(node: Any) -> list[Any]:
     found = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return [child for child in found if isinstance(child, dict | list)]
+    return [child for child in found if isinstance(child, (dict, list))]  # noqa: UP038 - half the time of dict | list
 
 
 def attempts(config: Any) -> int:
@@ -196,15 +240,15 @@ def attempts(config: Any) -> int:
 
 
 def _passes(layers: list[dict[str, Any]]) -> int:
-    waiting = [(str(layer.get("name")), _inputs(layer.get("inbound_nodes"))) for layer in layers]
-    known = {name for name, _ in waiting}
+    known = {str(layer.get("name")) for layer in layers}
+    waiting = [(str(layer.get("name")), _inputs(layer.get("inbound_nodes")) & known) for layer in layers]
     done: set[str] = set()
     count = 0
     while waiting and count <= MOST_ATTEMPTS:
         count += len(waiting)
         left = []
         for name, inputs in waiting:
-            if (inputs & known) <= done:
+            if inputs <= done:
                 done.add(name)
             else:
                 left.append((name, inputs))
@@ -215,11 +259,13 @@ def _passes(layers: list[dict[str, Any]]) -> int:
 
 
 def _inputs(nodes: Any) -> set[str]:
-    """The names of the layers whose outputs a layer is called on."""
+    """The names of the layers whose outputs a layer is called on; a graph among its arguments has names of its own."""
     found, stack = set(), [nodes]
     while stack:
         node = stack.pop()
         if isinstance(node, dict):
+            if isinstance(node.get("layers"), list):
+                continue
             history = node.get("keras_history")
             if isinstance(history, list) and history:
                 found.add(str(history[0]))
@@ -232,41 +278,68 @@ def _inputs(nodes: Any) -> set[str]:
 
 
 def named_objects(config: Any, path: str = "config") -> tuple[Named, ...]:
-    """Every object that a config names, and every piece of stored code, in order of their paths."""
-    return tuple(sorted(_search(config, path), key=lambda n: n.path))
+    """Every object that a config names, and every piece of stored code, in the order of the file."""
+    return tuple(_search(config, path))
 
 
 def _search(node: Any, path: str) -> Iterator[Named]:
-    stack: list[tuple[str, Any]] = [(path, node)]
+    stack: list[tuple[Place, Any]] = [((None, path), node)]
     while stack:
-        here, value = stack.pop()
+        place, value = stack.pop()
         if isinstance(value, dict):
             if "class_name" in value:
-                yield _named(value, here)
-            stack.extend((f"{here}.{key}", child) for key, child in value.items())
-        elif isinstance(value, list):
-            stack.extend((f"{here}[{i}]", child) for i, child in enumerate(value))
+                yield _named(value, place)
+            steps: Any = value.items()
+        else:
+            steps = enumerate(value) if isinstance(value, list) else ()
+        stack.extend([((place, step), child) for step, child in steps if isinstance(child, (dict, list))][::-1])  # noqa: UP038
 
 
-def _named(value: dict[str, Any], path: str) -> Named:
-    kind, config = str(value["class_name"]), value.get("config")
+def _named(value: dict[str, Any], place: Place) -> Named:
+    kind, config = _text(value["class_name"]), value.get("config")
     function = kind == "function"
-    name = str(config) if function else kind
-    registered = value.get("registered_name", name)
+    name = _text(config) if function else kind
+    registered = _text(value.get("registered_name", name) or "")
     inner = config if isinstance(config, dict) else {}
-    module = str(value.get("module") or "")
-    sister = {module.split(".")[0], str(registered or "").split(">")[0]} & {*SISTERS}
+    module = _text(value.get("module") or "")
+    sister = {module.split(".")[0], registered.split(">")[0]} & {*SISTERS}
     files = [inner.get(key) for key in (_FILES_OF_SISTERS if sister else _FILES)]
+    nodes = value.get("inbound_nodes")
     return Named(
-        path,
+        place,
         module,
         name,
-        str(registered or ""),
+        registered,
         function=function,
         stored_code=kind == "__lambda__" or (kind == "Lambda" and _holds_code(inner)),
         reads=next((file for file in files if isinstance(file, str)), ""),
         special=kind in _SPECIAL,
+        computes=isinstance(nodes, list) and not all(map(_has_tensor, nodes)),
     )
+
+
+def _text(value: Any) -> str:
+    """A name; what is none of them is not written out, as it may hold the whole file."""
+    return type(value).__name__ if isinstance(value, dict | list) else str(value)
+
+
+def _has_tensor(node: Any) -> bool:
+    """True where a node of a graph calls its layer on a tensor of the model, as every node does that Keras writes (`serialize_node`)."""
+    if isinstance(node, list):  # as Keras 2 wrote it: layers' names and places, and nothing else
+        return bool(node)
+    stack = [node]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, list):
+            stack.extend(value)
+        elif isinstance(value, dict):
+            kind = value.get("class_name")
+            if kind == "__keras_tensor__":
+                return True
+            # A tensor inside of another object is none of the arguments.
+            if kind == "__tuple__" or not ("class_name" in value and "config" in value):
+                stack.extend(value.values())
+    return False
 
 
 def _holds_code(config: dict[str, Any]) -> bool:

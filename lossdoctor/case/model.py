@@ -15,7 +15,17 @@ from lossdoctor.case.calling import call_for_specs
 from lossdoctor.case.definitions import advice
 from lossdoctor.case.handed import Handed
 from lossdoctor.near import first_line
-from lossdoctor.types import COMPILE_ARGUMENTS, ArrayRef, CaseError, CompileArgs, HeldArray, ModelSpec, Spec, Tree
+from lossdoctor.types import (
+    COMPILE_ARGUMENTS,
+    NOTHING,
+    ArrayRef,
+    CaseError,
+    CompileArgs,
+    HeldArray,
+    ModelSpec,
+    Spec,
+    Tree,
+)
 
 # Outputs above this many bytes are not examined: the stand-in holds them, their gradients and what the losses make of them.
 _MOST_BYTES = 1 << 31
@@ -199,13 +209,17 @@ def describe(
                 raise CaseError(
                     f"{source} cannot be called on its own inputs: {first_line(unfit)}; check its layers."
                 ) from unfit
-    if any(None in (s.shape if s is not None else (None,)) for s in trees.values(outputs)):
-        outputs = trees.map_leaves(lambda s: _close(s, rows), outputs)
+    if any(s is not None and None in s.shape for s in trees.values(outputs)):
+        outputs = trees.map_leaves(lambda s: s and _close(s, rows), outputs)
+    outputs = trees.map_leaves(lambda s: s or NOTHING, outputs)
     _require_room(outputs, source)
     overridden = _keras.overridden(model)
     calls = steps.step_calls(model, overridden)
     added = steps.added_losses(model)
-    said.extend([*(steps.step_notes(calls, step.how if step else None) if not (step and step.error) else []), *added])
+    own = "" if step and (step.error or step.how) else steps.own_losses(model, overridden)
+    said.extend(
+        [*(steps.step_notes(calls, step.how if step else None, own) if not (step and step.error) else []), *added]
+    )
     ends = _graph.ends(model, specs, outputs)
     return ModelSpec(
         source=source,
@@ -225,6 +239,7 @@ def describe(
         adds_losses=bool(added),
         trains_added=bool(added) and steps.trains_added(model),
         step_calls=calls,
+        own_losses=own,
         step_error=step.error if step else None,
         hands_on=step.how if step else None,
         stored_code=stored_code,

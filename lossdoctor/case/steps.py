@@ -31,6 +31,46 @@ def calls_of(function: Any) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(f"{ast.unparse(f)}()" for f in own))
 
 
+def own_losses(model: Any, overridden: tuple[str, ...]) -> str:
+    """The method of the model's own that trains, and in which nothing leads to the compiled losses; "" for none, or where that is not certain."""
+    steps = (name for name in ("train_step", "compute_loss") if name in overridden)
+    return next((name for name in steps if not _may_use_losses(type(model), name, set())), "")
+
+
+def _may_use_losses(cls: type, name: str, seen: set[str]) -> bool:
+    """Whether a method's source names anything of the model's that leads to the compiled losses, or hands the model itself on."""
+    function = getattr(cls, name, None)
+    if name in seen or not callable(function):
+        return False
+    seen.add(name)
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    except (TypeError, OSError, SyntaxError):
+        return True
+    owners = {id(node.value): node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.expr) or not _is_self(node):
+            continue
+        if isinstance(node, ast.Name) and id(node) not in owners and not _called(tree, node):
+            return True  # who gets the model may ask it for anything
+        attribute = owners.get(id(node), "")
+        if attribute in _KERAS_OWN or attribute in _LOSSES:
+            return True
+        theirs = next((c for c in cls.__mro__ if attribute in vars(c)), None)
+        if theirs is not None and theirs.__module__.split(".")[0] != "keras" and _may_use_losses(cls, attribute, seen):
+            return True
+    return False
+
+
+# Attributes of a compiled model that hold its losses.
+_LOSSES = ("loss", "_loss", "_compile_loss", "compile_loss", "__dict__")
+
+
+def _called(tree: ast.AST, node: ast.expr) -> bool:
+    """True where the model is only called, `self(x)`."""
+    return any(isinstance(call, ast.Call) and call.func is node for call in ast.walk(tree))
+
+
 def _is_self(node: ast.expr) -> bool:
     """True for `self` and `super()`."""
     if isinstance(node, ast.Call):
@@ -38,13 +78,16 @@ def _is_self(node: ast.expr) -> bool:
     return isinstance(node, ast.Name) and node.id == "self"
 
 
-def step_notes(calls: Mapping[str, tuple[str, ...] | None], hands_on: str | None = None) -> list[str]:
+def step_notes(calls: Mapping[str, tuple[str, ...] | None], hands_on: str | None = None, unused: str = "") -> list[str]:
     """A remark for every step of the model's own: Keras's was run in its place, and what that says of the compiled losses.
 
-    `hands_on`: "as it is" or "changed" where `train_step` was seen to hand the batch on so.
+    `hands_on`: "as it is" or "changed" where `train_step` was seen to hand the batch on so. `unused`: the one that uses no compiled loss (`own_losses`).
     """
     said = []
     for name, found in calls.items():
+        if name == unused:
+            said.append(f"the model's own {name}(): it uses none of the compiled losses, so they were not run")
+            continue
         if name == "test_step":
             said.append("the model's own test_step(): evaluate and validation call it, and fit's training does not")
             continue
@@ -110,4 +153,4 @@ def _is_regularized(layer: Any) -> bool:
     return any(getattr(layer, name, None) is not None for name in kept)
 
 
-__all__ = ["added_losses", "calls_of", "source_of", "step_calls", "step_notes", "trains_added"]
+__all__ = ["added_losses", "calls_of", "own_losses", "source_of", "step_calls", "step_notes", "trains_added"]

@@ -48,7 +48,9 @@ def _call(case: Case, first: int) -> list[tuple[Any, Any]]:
         if not isinstance(leaf, ArrayRef):
             return leaf
         rows = np.asarray(leaf.rows(min(first + _BATCH, case.rows)))[first:]
-        return _keras.to_tensor(rows) if rows.dtype.kind in "biuf" else rows
+        # Text, which one backend has tensors of, is none of NumPy's beside other inputs.
+        kinds = "biufSUO" if _keras.backend_name() == "tensorflow" else "biuf"
+        return _keras.to_tensor(rows) if rows.dtype.kind in kinds else rows
 
     called = case.live(trees.map_leaves(read, case.batch.x), training=False)
     pairs = [(leaf, _keras.logits_behind(leaf)) for leaf in trees.values(called)]
@@ -57,4 +59,6 @@ def _call(case: Case, first: int) -> list[tuple[Any, Any]]:
 
 def _joined(parts: list[tuple[Any, Any]]) -> tuple[Any, Any]:
     values, behind = zip(*parts, strict=True)
+    if values[0] is None or not values[0].ndim:  # one number for the batch, or None in the place of an output
+        return np.asarray(0.0 if values[0] is None else values[0]), None
     return np.concatenate(values), None if behind[0] is None else np.concatenate(behind)

@@ -50,6 +50,9 @@ def _examine(case: Case) -> Exam:
     if case.model.step_error:
         raised = Run(Outcome("raises", error=case.model.step_error), stage="step")
         return _not_run(case, inputs, raised, "the model's own step raises")
+    if case.model.own_losses and case.compile.source not in ("--loss", "the call"):
+        reason = f"the model's own {case.model.own_losses} uses none of the compiled losses"
+        return _not_run(case, inputs, Run(Outcome("skipped", reason=reason)), reason)
     if case.compile.loss is None:
         return _not_run(case, inputs, _without_loss(case), "no loss was compiled")
     arguments = (case.compile.loss, case.compile.metrics, case.compile.weighted_metrics)

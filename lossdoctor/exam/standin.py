@@ -22,7 +22,7 @@ from lossdoctor.exam.errors import describe_error, user_line
 from lossdoctor.exam.setup import Setup
 from lossdoctor.exam.watching import Log, facts, stage_of, watch
 from lossdoctor.facts import Gradient, LossCall, Run
-from lossdoctor.types import Outcome, Spec, Tail, Tree
+from lossdoctor.types import NOTHING, Outcome, Spec, Tail, Tree
 
 
 class _Recorder(keras.optimizers.Optimizer):
@@ -137,7 +137,9 @@ def _share(value: Any, rows: _Rows | None) -> Any:
 
 
 def _output(variable: Any, rows: _Rows | None, spec: Spec, tail: Tail | None, mask: np.ndarray | None) -> Any:
-    """One output tensor: the variable through the model's real last layers, in the output's dtype."""
+    """One output tensor: the variable through the model's real last layers, in the output's dtype. None where the model returns none."""
+    if spec == NOTHING:
+        return None
     value = _share(keras.ops.convert_to_tensor(variable), rows)
     if tail is None:
         value = keras.ops.cast(value, spec.dtype)

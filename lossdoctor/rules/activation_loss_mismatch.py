@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from lossdoctor.facts import Exam, LossCall, Readings
 from lossdoctor.rules import repairs, shared
-from lossdoctor.rules.rule import Example, Rule
+from lossdoctor.rules.rule import Example, Fix, Rule
 from lossdoctor.types import Finding
 
 
@@ -59,18 +59,19 @@ def _of_logits(exam: Exam, call: LossCall, reading: Readings, name: str) -> Find
         where=(output, call.loss_path),
         evidence=_evidence(reading),
         fixes=(
-            repairs.crossentropy(
-                "use the loss for this activation, of probabilities",
-                exam,
-                call,
-                _BETTER[name],
-                from_logits=False,
-            ),
             repairs.activation(
-                f"or leave out the {name}: predict shows logits then, of a {other}", exam, output, "linear"
+                f"leave out the {name}: predict shows logits then, of a {other}", exam, output, "linear"
             ),
+            *_better(exam, call, name, "or use the loss for this activation, of probabilities"),
         ),
     )
+
+
+def _better(exam: Exam, call: LossCall, name: str, title: str) -> tuple[Fix, ...]:
+    """The cross-entropy for this activation; none where the targets are class numbers, which no sigmoid is for."""
+    if call.label in shared.SPARSE:
+        return ()
+    return (repairs.crossentropy(title, exam, call, _BETTER[name], from_logits=False),)
 
 
 def _evidence(reading: Readings) -> dict[str, object]:
@@ -102,7 +103,7 @@ def _finding(exam: Exam, call: LossCall, reading: Readings, name: str) -> Findin
         evidence=_evidence(reading),
         fixes=(
             repairs.activation(f'end the model with activation="{other}"', exam, output, other),
-            repairs.crossentropy("or use the loss for this activation", exam, call, _BETTER[name]),
+            *_better(exam, call, name, "or use the loss for this activation"),
         ),
     )
 
@@ -134,7 +135,9 @@ RULE = Rule(
         ),
         Example(
             "softmax with binary cross-entropy of logits",
-            _MODEL.replace('"{loss}"', "keras.losses.BinaryCrossentropy(from_logits=True)").format(activation="softmax"),
+            _MODEL.replace('"{loss}"', "keras.losses.BinaryCrossentropy(from_logits=True)").format(
+                activation="softmax"
+            ),
             "error",
         ),
         Example(

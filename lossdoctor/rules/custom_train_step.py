@@ -3,7 +3,8 @@
 A model class that replaces `train_step`, `compute_loss` or `test_step`, or `fit` or `train_on_batch` themselves.
 
 ## Why it matters
-lossdoctor runs Keras's own step on a stand-in: the pairing of targets, losses and weights. What the model does in its own step besides (or instead) is not run.
+lossdoctor runs Keras's own step on a stand-in: the pairing of targets, losses and weights. Where the source of the model's own shows that it uses none of the compiled losses
+(a GAN's, a diffusion model's), nothing of them is run or told. What the model does in its own step besides (or instead) is not run.
 A `train_step` that only hands data on to `super().train_step(...)` is run up to there, and what it hands on is examined (`y` then means that): one that raises before, and a
 `compute_loss` that cannot take what Keras gives it, are errors.
 
@@ -54,7 +55,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         yield RULE.finding(
             "info",
             "note",
-            f"The model has its own {shared.listed(overridden)}: {_run(exam)}{_read(calls, model.hands_on)}",
+            f"The model has its own {shared.listed(overridden)}: {_run(exam)}{_read(calls, model.hands_on, model.own_losses)}",
             where=tuple(overridden),
             evidence={
                 "overridden": list(overridden),
@@ -80,6 +81,10 @@ def _shapes(exam: Exam) -> dict[str, list[int]]:
 
 def _run(exam: Exam) -> str:
     """What was run in the place of the model's own methods."""
+    if exam.fit.outcome.status == "skipped" and exam.case.model.own_losses:
+        own = exam.case.model.own_losses
+        who = "it" if exam.case.model.overridden == (own,) else own
+        return f"{who} uses none of the compiled losses, so nothing of them was run or told."
     if exam.fit.outcome.status == "skipped":
         return "nothing was run in its place, as no loss is compiled."
     if exam.case.model.hands_on == "changed":
@@ -95,13 +100,13 @@ def _run(exam: Exam) -> str:
     return "Keras's own was run in its place, so what is told holds as far as yours does the same."
 
 
-def _read(calls: Mapping[str, tuple[str, ...] | None], hands_on: str | None) -> str:
+def _read(calls: Mapping[str, tuple[str, ...] | None], hands_on: str | None, unused: str) -> str:
     """What the sources of the steps say of the compiled losses."""
     calls = {
         name: found for name, found in calls.items() if name != "test_step" and not (name == "train_step" and hands_on)
     }
     said = [f" {name} calls {shared.listed(found)}." for name, found in calls.items() if found]
-    none = [name for name, found in calls.items() if found == ()]
+    none = [name for name, found in calls.items() if found == () and name != unused]
     if none:
         said.append(
             f" {shared.listed(none)} calls nothing of Keras's own that uses the compiled losses: it may train on others."

@@ -24,7 +24,7 @@ from lossdoctor.exam.declared import by_output
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Fix, Rule
-from lossdoctor.types import CompileEdit, Finding
+from lossdoctor.types import NOTHING, CompileEdit, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -42,8 +42,9 @@ def check(exam: Exam) -> Iterator[Finding]:
     short = tuple(path for _, path, *nodes in places if shared.is_short(*nodes))  # LD503's
     targets = _given(exam, exam.case.batch.y)
     gradients = {g.output: g for g in exam.fit.gradients}
+    nothing = {path for path, spec in trees.leaves("y_pred", exam.case.model.outputs) if spec == NOTHING}
     for path in shared.output_paths(exam):
-        gradient = gradients.get(path)
+        gradient = None if path in nothing else gradients.get(path)
         if path in met or gradient is None or gradient.norm or path.startswith(short):
             continue
         wanted = path in targets and targets[path] is not None and path not in declined

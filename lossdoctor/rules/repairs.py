@@ -117,9 +117,7 @@ _TAKEN = {
 }
 
 
-def crossentropy(
-    title: str, exam: Exam, call: LossCall, name: str, grade: Grade = "review", **changes: Any
-) -> Fix:
+def crossentropy(title: str, exam: Exam, call: LossCall, name: str, grade: Grade = "review", **changes: Any) -> Fix:
     """The cross-entropy `name` in the place of that of `call`, with its reduction and arguments but for `changes`; to be reviewed where it takes one of them not."""
     arguments = {**call.arguments, **changes}
     given = {key: value for key, value in arguments.items() if value != _DEFAULTS.get(key, value)}
