@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,9 +67,14 @@ def _saved_scale(optimizer: Any, policy: str) -> dict[str, Any]:
     config: dict[str, Any] = given if isinstance(given, dict) else {}
     if saved.get("class_name") == "LossScaleOptimizer" or policy == "mixed_float16":
         scale = config.get("initial_scale")
-        return {"loss_scale": float(scale) if isinstance(scale, int | float) else 2.0**15, "dynamic_scale": True}
+        return {"loss_scale": _scale(scale, 2.0**15), "dynamic_scale": True}
     factor = config.get("loss_scale_factor")
-    return {"loss_scale": float(factor) if isinstance(factor, int | float) else None}
+    return {"loss_scale": _scale(factor, None)}
+
+
+def _scale(given: Any, otherwise: float | None) -> float | None:
+    """A number of a file, which may be none, or one that no float holds."""
+    return float(given) if isinstance(given, int | float) and abs(given) <= sys.float_info.max else otherwise
 
 
 def other_arguments(config: Mapping[str, Any]) -> dict[str, Any]:

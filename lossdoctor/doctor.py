@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -256,7 +257,7 @@ def pairs(exam: Exam) -> tuple[Pair, ...]:
     weights = {
         path: float(value)
         for path, value in trees.leaves("loss_weights", exam.case.compile.loss_weights)
-        if isinstance(value, int | float)
+        if isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
     }
     ordered = sorted((value, path) for path, value in weights.items() if not math.isnan(value))
     rows = [

@@ -108,7 +108,7 @@ def _threshold(metric: Any) -> float | None:
         given = getattr(metric, "init_thresholds", None)
         return 0.5 if given is None else float(given) if isinstance(given, int | float) else None
     found = getattr(metric, "_fn_kwargs", {}).get("threshold")
-    return None if found is None else float(found)
+    return float(found) if isinstance(found, int | float) else None
 
 
 class _Known:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor import _keras, _state, trees
+from lossdoctor.case.calling import cause
 from lossdoctor.exam import declared as tied
 from lossdoctor.exam import standin, watching
 from lossdoctor.exam.broadcast import with_broadcasts
@@ -24,7 +25,7 @@ from lossdoctor.exam.stepper import Begun, begin
 from lossdoctor.exam.values import values_of
 from lossdoctor.facts import Declared, Exam, InputRun, Run
 from lossdoctor.quiet import muted_warnings
-from lossdoctor.types import Case, Outcome, Tree
+from lossdoctor.types import Case, CaseError, Outcome, Tree
 
 # Loss scales that are tried where Keras's own gives a gradient beyond float16.
 _SCALES = (2.0**10, 2.0**5, 1.0)
@@ -69,6 +70,8 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
     skipped: dict[str, str] = {} if case.forward else {"forward": "only with --forward, which runs the model itself"}
     given = _eager_if_wide(make_setup(case), skipped)
     fit = standin.run(given, "fit")
+    if fit.outcome.status == "raises" and fit.stage == "data":
+        _require_outputs(case, given)
     setup = as_fit(given) if fit.outcome.status == "ok" else given
     # With one output, `train_on_batch` hands the one array of weights on as it is.
     alike = setup is given or not trees.is_leaf(given.outputs)
@@ -97,6 +100,16 @@ def _examined(case: Case, inputs: InputRun | None) -> Exam:
         replicated=replicated(setup, fit, case.model.strategy, skipped),
         skipped=skipped,
     )
+
+
+def _require_outputs(case: Case, setup: Setup) -> None:
+    """Raises `CaseError` where the model's last layers cannot be called: there are no outputs then to say anything of."""
+    try:
+        standin.predictions(setup)
+    except Exception as error:  # of an activation or an argument that no layer can have
+        raise CaseError(
+            f"{case.model.source}: its last layers cannot be called ({type(error).__name__}: {cause(error)}); check their activations and arguments."
+        ) from error
 
 
 def _eager_if_wide(setup: Setup, skipped: dict[str, str]) -> Setup:

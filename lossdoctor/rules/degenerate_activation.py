@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossdoctor.facts import Exam, LossCall
+from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import CompileEdit, Finding
@@ -77,12 +77,14 @@ def check(exam: Exam) -> Iterator[Finding]:
             activation is not None
             and activation.name == "softmax"
             and call.number in exam.readings
-            and activation.sums_to_one not in (None, _class_axis(call))
+            and exam.readings[call.number].mask is None
+            and shared.class_axis(call) is not None
+            and activation.sums_to_one not in (None, shared.class_axis(call))
         ):
             yield RULE.finding(
                 "error",
                 "silent",
-                f"{output} adds up to 1 over axis {activation.sums_to_one}, but {call.label} takes its classes from axis {_class_axis(call)}.",
+                f"{output} adds up to 1 over axis {activation.sums_to_one}, but {call.label} takes its classes from axis {shared.class_axis(call)}.",
                 where=(output,),
                 evidence=evidence,
                 fixes=(
@@ -90,7 +92,7 @@ def check(exam: Exam) -> Iterator[Finding]:
                         "let the softmax run over the classes",
                         "model",
                         "the axis is an argument of a layer in your code",
-                        f"keras.layers.Softmax(axis={_class_axis(call)})",
+                        f"keras.layers.Softmax(axis={shared.class_axis(call)})",
                     ),
                 ),
             )
@@ -109,11 +111,6 @@ def check(exam: Exam) -> Iterator[Finding]:
                 evidence=evidence,
                 fixes=sigmoid,
             )
-
-
-def _class_axis(call: LossCall) -> int:
-    axis = int(call.arguments.get("axis", -1))
-    return axis % len(call.output_shapes[0])
 
 
 _MODEL = """\

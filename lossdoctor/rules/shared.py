@@ -382,3 +382,9 @@ def tree_code(outputs: Tree, leaf: Callable[[str], str], path: str = "y_pred") -
 def dict_code(items: Sequence[tuple[str, str]]) -> str:
     """ "{'z': y[0], 'a': y[1]}" of (key, expression) pairs."""
     return "{" + ", ".join(f"{key!r}: {value}" for key, value in items) + "}"
+
+
+def class_axis(call: LossCall) -> int | None:
+    """The axis of an output's classes under a cross-entropy, counted from the front; None where the loss names one that the output has not."""
+    axis, rank = call.arguments.get("axis", -1), len(call.output_shapes[0])
+    return axis % rank if isinstance(axis, int) and -rank <= axis < rank else None
