@@ -16,7 +16,7 @@ from lossdoctor.case.datasets import first_batch
 from lossdoctor.case.leaves import as_array, as_dense, named_bfloat16, storable
 from lossdoctor.case.references import call, is_reference, load_reference
 from lossdoctor.files import write_bytes
-from lossdoctor.near import did_you_mean, first_line, without_node
+from lossdoctor.near import did_you_mean, first_line, shortened, without_node
 from lossdoctor.types import ArrayRef, Batch, CaseError, HeldArray, Tree
 
 _ROOTS = ("x", "y", "sample_weight")
@@ -84,7 +84,7 @@ def _roots(
         return {root: arrays[f"arr_{i}"] for i, root in enumerate(_ROOTS) if f"arr_{i}" in arrays}
     if all(re.fullmatch(r"arr_\d+", key) for key in arrays):
         raise CaseError(
-            f"{file} holds {', '.join(list(arrays)[:6])}: a batch has x, y and sample_weight at most; name the arrays."
+            f"{file} holds {', '.join(map(shortened, list(arrays)[:6]))}: a batch has x, y and sample_weight at most; name the arrays."
         )
     rooted = [key for key in arrays if key.split("/")[0] in _ROOTS]
     if not rooted:
@@ -92,8 +92,8 @@ def _roots(
     for key in arrays:
         if key not in rooted:
             raise CaseError(
-                f"{file}: the key {key!r} belongs to none of x, y and sample_weight{did_you_mean(key.split('/')[0], _ROOTS)}; "
-                "rename it, for example to 'y/" + key + "'."
+                f"{file}: the key {shortened(key)!r} belongs to none of x, y and sample_weight{did_you_mean(key.split('/')[0], _ROOTS)}; "
+                f"rename it, for example to 'y/{shortened(key)}'."
             )
     return {
         root: _nest({key: arrays[key] for key in rooted if key.split("/")[0] == root}, root, file)
@@ -111,8 +111,8 @@ def _bare(
         if key not in input_names and key not in output_names:
             known = [*_ROOTS, *input_names, *output_names]
             raise CaseError(
-                f"{file}: the key {key!r} is neither x, y nor sample_weight, nor an input or output of the model"
-                f"{did_you_mean(key, known)}; rename it (known: {', '.join(known)})."
+                f"{file}: the key {shortened(key)!r} is neither x, y nor sample_weight, nor an input or output of the model"
+                f"{did_you_mean(key, known)}; rename it (known: {', '.join(map(shortened, known[:20]))}{', ...' * (len(known) > 20)})."
             )
     x = {key: array for key, array in arrays.items() if key in input_names}
     y = {key: array for key, array in arrays.items() if key in output_names and key not in input_names}
@@ -264,13 +264,16 @@ def _first(found: Any, source: str) -> Any:
 
 
 _MOST_ENTRIES = 100_000
+# Of the files that `Dataset.save` writes (TensorFlow 2.17 to 2.21).
+_SNAPSHOT_VERSION = 2
 
 
 def _require_files(folder: str) -> None:
     """Raises `CaseError` where the folder holds anything but files and folders: TensorFlow would wait for a FIFO for ever."""
     count = 0
     for place, folders, files in os.walk(folder):
-        for name in files:
+        # What a linked folder holds is not walked.
+        for name in (*files, *(name for name in folders if os.path.islink(os.path.join(place, name)))):
             if not os.path.isfile(os.path.join(place, name)):
                 raise CaseError(
                     f"{os.path.join(place, name)} is not a regular file; save the dataset again with Dataset.save."
@@ -280,6 +283,26 @@ def _require_files(folder: str) -> None:
             raise CaseError(
                 f"{folder} holds over {_MOST_ENTRIES} files; save a dataset of a few batches with Dataset.save."
             )
+
+
+def _require_metadata(folder: str) -> None:
+    """Raises `CaseError` for a `snapshot.metadata` that TensorFlow's C++ reader trusts and that leads it elsewhere, or past the end of its dtypes."""
+    from tensorflow.core.protobuf.snapshot_pb2 import SnapshotMetadataRecord
+
+    file = Path(folder) / "snapshot.metadata"
+    record = SnapshotMetadataRecord()
+    try:
+        with file.open("rb") as stream:
+            record.ParseFromString(stream.read(_MOST_TEXT))
+    except Exception as error:  # no such file, or no protocol buffer
+        raise CaseError(f"{file} cannot be read; save the dataset again with Dataset.save.") from error
+    run = record.run_id
+    if (
+        record.version != _SNAPSHOT_VERSION
+        or not record.dtype
+        or not (run.isdecimal() and (Path(folder) / run).is_dir())
+    ):
+        raise CaseError(f"{file} is damaged; save the dataset again with Dataset.save.")
 
 
 def _saved_dataset(folder: str) -> Batch:
@@ -294,6 +317,7 @@ def _saved_dataset(folder: str) -> Batch:
         raise CaseError(
             f"{folder} is a dataset that TensorFlow saved, and TensorFlow is not installed; install it."
         ) from error
+    _require_metadata(folder)
     try:
         data = next(iter(tf.data.Dataset.load(folder)))
     except Exception as error:  # whatever TensorFlow finds wrong with the files

@@ -64,3 +64,44 @@ def test_a_damaged_one_is_one_sentence(copy: Path, name: str, damage: str) -> No
     assert "ds" in said and said.endswith(".") and "\n" not in said and "{{" not in said and "[Op:" not in said
     if damage in ("a FIFO", "a link to itself", "endless"):
         assert f"{file} is not a regular file" in said or f"{copy} is a folder, but none" in said
+
+
+def _rewritten(copy: Path, **changed: object) -> None:
+    from tensorflow.core.protobuf.snapshot_pb2 import SnapshotMetadataRecord
+
+    record = SnapshotMetadataRecord()
+    record.ParseFromString((copy / METADATA).read_bytes())
+    for name, value in changed.items():
+        setattr(record, name, value)
+    (copy / METADATA).write_bytes(record.SerializeToString())
+
+
+@pytest.mark.parametrize("version", [0, 1, 3])
+def test_a_version_that_dataset_save_does_not_write(copy: Path, version: int) -> None:
+    """TensorFlow's reader of the older ones ended the process by SIGSEGV."""
+    _rewritten(copy, version=version)
+    with pytest.raises(CaseError, match="metadata is damaged"):
+        load_batch_argument(str(copy))
+
+
+@pytest.mark.parametrize("length", [0, 5, 21, 30])
+def test_cut_metadata(copy: Path, length: int) -> None:
+    """A cut at a field's end is a sound message of fewer fields."""
+    data = (copy / METADATA).read_bytes()
+    (copy / METADATA).write_bytes(data[:length])
+    with pytest.raises(CaseError, match="metadata (is damaged|cannot be read)"):
+        load_batch_argument(str(copy))
+
+
+@pytest.mark.parametrize("name", ["../outside", "outside", ""])
+def test_metadata_that_lead_elsewhere(copy: Path, name: str) -> None:
+    """What was read then stood outside of the folder."""
+    [run] = [p for p in copy.iterdir() if p.is_dir()]
+    outside = copy.parent / "outside"
+    if name:
+        run.rename(outside)
+    if name == "outside":
+        (copy / "outside").symlink_to(outside)
+    _rewritten(copy, run_id=name)
+    with pytest.raises(CaseError, match="metadata is damaged|outside is not a regular file"):
+        load_batch_argument(str(copy))
