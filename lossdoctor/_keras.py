@@ -404,9 +404,15 @@ def _as_declared(declared: Tree, outputs: Tree) -> Tree:
     return trees.pack(declared, trees.values(trees.map_leaves(_spec, outputs)))
 
 
+def fed(leaf: Any) -> Any:
+    """An array as a model is given it: a tensor, of text where the backend has such; any other leaf as it is."""
+    kinds = "biufSUO" if backend_name() == "tensorflow" else "biuf"
+    return to_tensor(leaf) if hasattr(leaf, "dtype") and leaf.dtype.kind in kinds else leaf
+
+
 def called_specs(model: Any, x: Tree) -> tuple[Tree, Tree]:
     """As `call_specs`, from a real call on a tree of arrays; the state of a built model stays as it is."""
-    tensors = trees.map_leaves(lambda a: to_tensor(a) if hasattr(a, "dtype") and a.dtype.kind in "biuf" else a, x)
+    tensors = trees.map_leaves(fed, x)
     with keras.StatelessScope() if model.built else contextlib.nullcontext():
         y = model(tensors, training=False)
     return trees.map_leaves(_spec, y), trees.map_leaves(_spec, trees.map_leaves(get_mask, y))

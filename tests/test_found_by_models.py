@@ -402,3 +402,36 @@ def test_none_in_the_place_of_an_output(named: bool, loss: Any, y: Any) -> None:
     assert {f.code for f in forward.findings if f.severity == "error"} == {
         code for code, f in found.items() if f.severity == "error"
     }
+
+
+@on_tensorflow
+@pytest.mark.parametrize("steps", [5, 7])
+def test_sizes_that_only_data_show(steps: int, tmp_path: Path) -> None:
+    """Texts of five words were taken to have seven: an error where fit trains, and none where it raises."""
+    import tensorflow as tf
+
+    i = keras.Input((1,), dtype="string")
+    words = layers.TextVectorization(vocabulary=["a", "b", "c", "d", "e"])(i)
+    model = keras.Model(i, layers.Dense(3, activation="softmax")(layers.Embedding(50, 4)(words)))
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+    x, y = tf.constant([["a b c d e"]] * N), np.zeros((N, steps), "int32")
+    found = told(model, x, y)
+    assert ("raises" in {f.impact for f in found.values()}) == (steps == 7)
+    notes = lossdoctor.check(model, (x, y)).data.checks.notes
+    assert any("it leaves sizes open that only data show" in note for note in notes)
+    model.save(tmp_path / "m.keras")
+    lossdoctor.save_batch(tmp_path / "b.npz", x, y)
+    report = lossdoctor.check(tmp_path / "m.keras", tmp_path / "b.npz")
+    assert {f.code for f in report.findings} == set(found)
+
+
+@on_tensorflow
+def test_text_under_forward() -> None:
+    import tensorflow as tf
+
+    s, a = keras.Input((1,), name="s", dtype="string"), keras.Input((1,), name="a")
+    looked_up = layers.StringLookup(vocabulary=["x", "y"], output_mode="one_hot")(s)
+    model = keras.Model({"s": s, "a": a}, layers.Dense(1)(layers.Concatenate()([a, looked_up])))
+    model.compile(optimizer="sgd", loss="mse")
+    x = {"s": tf.constant([["x"], ["y"]] * (N // 2)), "a": tf.ones((N, 1))}
+    assert not lossdoctor.check(model, (x, Y), forward=True).findings

@@ -63,6 +63,24 @@ def call_for_specs(model: Any, source: str, x: Tree, specs: Tree, whole: Callabl
     return Called(outputs, masks, (note,))
 
 
+def call_for_sizes(model: Any, x: Tree, outputs: Tree, masks: Tree) -> tuple[Tree, Tree, str]:
+    """(outputs, masks, what is to be said) of a model whose layers leave sizes open that only a call on the batch shows."""
+    from lossdoctor import _keras
+
+    try:
+        called = _keras.called_specs(model, trees.map_leaves(array_of, x))
+    except Exception as error:  # what the model does with this batch `fit` and the probes show
+        return (
+            outputs,
+            masks,
+            f"the sizes of outputs that the model leaves open, which were assumed: its call raises {cause(error)}",
+        )
+    return (
+        *called,
+        "the model's outputs by a trace alone: it leaves sizes open that only data show, so it was called on the batch",
+    )
+
+
 def cause(error: BaseException) -> str:
     """What went wrong inside a layer's call, without the sentence that Keras puts in front of it."""
     found = _WRAPPED.findall(str(error))
@@ -70,4 +88,4 @@ def cause(error: BaseException) -> str:
     return (text if len(text) <= 300 else text[:297] + "...").rstrip(".")
 
 
-__all__ = ["Called", "call_for_specs", "cause"]
+__all__ = ["Called", "call_for_sizes", "call_for_specs", "cause"]

@@ -12,9 +12,6 @@ from lossdoctor.case import archive as archives
 from lossdoctor.case import arguments, keras2, pipeline, references
 from lossdoctor.types import Batch, Case, CaseError, CompileArgs, InputSpec
 
-# Where the weights are needed for a trace: what to do where they cannot be had.
-_UNTRACED = "its call() cannot be traced without them, so name the model as file.py:name"
-
 
 def load_case(
     source: str,

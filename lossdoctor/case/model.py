@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from lossdoctor import trees
 from lossdoctor.case import allowed, keras2, steps
 from lossdoctor.case.archive import MOST_ATTEMPTS, attempts, named_objects
-from lossdoctor.case.calling import call_for_specs
+from lossdoctor.case.calling import call_for_sizes, call_for_specs
 from lossdoctor.case.definitions import advice
 from lossdoctor.case.handed import Handed
 from lossdoctor.near import first_line
@@ -172,13 +172,11 @@ def describe(
     notes: Sequence[str] = (),
     refused: tuple[str, str] | None = None,
     step: Handed | None = None,
-    whole: Callable[[], Any] | None = None,
 ) -> ModelSpec:
     """A live or rebuilt Keras model as a `ModelSpec` for a batch of `rows` samples. The model is not changed.
 
     x is a tree of `ArrayRef`, or None; it decides the axes that the model leaves open. `refused`: the class of the model's own preprocessor, and what it
-    raised on the batch; `step`: what its own `train_step` hands on to Keras's. `whole` gives the model with its
-    weights, for a call that cannot be traced without. Raises `CaseError` for a model whose outputs cannot be known.
+    raised on the batch; `step`: what its own `train_step` hands on to Keras's. Raises `CaseError` for a model whose outputs cannot be known.
     """
     from lossdoctor import _graph, _keras, _state
 
@@ -188,12 +186,14 @@ def describe(
         raise CaseError(f"{source} is a subclassed model, whose outputs only a call on x shows; add x to the batch.")
     specs = trees.map_leaves(_known, x) if declared is None else _feed(declared, x, rows)
     strategy, given = _state.strategy_of(model), model
+
+    def whole() -> Any:
+        return given if given.built else _copy(given, source, weights=True)
+
     if not model.built:
         model = _copy(model, source)
     if declared is None:
-        called = call_for_specs(
-            model, source, x, specs, whole or (lambda: given if given.built else _copy(given, source, weights=True))
-        )
+        called = call_for_specs(model, source, x, specs, whole)
         outputs, masks = called.outputs, called.masks
         said.extend(called.notes)
     else:
@@ -209,6 +209,9 @@ def describe(
                 raise CaseError(
                     f"{source} cannot be called on its own inputs: {first_line(unfit)}; check its layers."
                 ) from unfit
+    if any(s is not None and None in s.shape[1:] for s in trees.values(outputs)) and x is not None and not call_error:
+        outputs, masks, note = call_for_sizes(whole(), x, outputs, masks)
+        said.append(note)
     if any(s is not None and None in s.shape for s in trees.values(outputs)):
         outputs = trees.map_leaves(lambda s: s and _close(s, rows), outputs)
     outputs = trees.map_leaves(lambda s: s or NOTHING, outputs)

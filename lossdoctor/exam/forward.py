@@ -47,10 +47,7 @@ def _call(case: Case, first: int) -> list[tuple[Any, Any]]:
     def read(leaf: Any) -> Any:
         if not isinstance(leaf, ArrayRef):
             return leaf
-        rows = np.asarray(leaf.rows(min(first + _BATCH, case.rows)))[first:]
-        # Text, which one backend has tensors of, is none of NumPy's beside other inputs.
-        kinds = "biufSUO" if _keras.backend_name() == "tensorflow" else "biuf"
-        return _keras.to_tensor(rows) if rows.dtype.kind in kinds else rows
+        return _keras.fed(np.asarray(leaf.rows(min(first + _BATCH, case.rows)))[first:])
 
     called = case.live(trees.map_leaves(read, case.batch.x), training=False)
     pairs = [(leaf, _keras.logits_behind(leaf)) for leaf in trees.values(called)]
