@@ -435,3 +435,28 @@ def test_text_under_forward() -> None:
     model.compile(optimizer="sgd", loss="mse")
     x = {"s": tf.constant([["x"], ["y"]] * (N // 2)), "a": tf.ones((N, 1))}
     assert not lossdoctor.check(model, (x, Y), forward=True).findings
+
+
+LAYER = """
+import keras
+from keras import layers, ops
+class Arc(layers.Layer):
+    def build(self, shape):
+        self.w = self.add_weight(shape=(shape[-1], 4))
+    def call(self, x):
+        return ops.softmax(x @ self.w)
+"""
+
+
+def test_a_layer_of_a_graph_that_is_not_registered(tmp_path: Path, capfd: Any) -> None:
+    """Keras names it after the graph's whole config; the advice was to look for a matching release."""
+    (tmp_path / "arc.py").write_text(LAYER)
+    build = "import keras\nfrom arc import Arc\ni = keras.Input((4,))\nmodel = keras.Model(i, Arc()(i))\n"
+    save = "model.compile('sgd', 'sparse_categorical_crossentropy')\nmodel.save('arc.keras')\n"
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", build + save], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    np.savez(tmp_path / "b.npz", x=X, y=np.arange(N) % 4)
+    case = str(tmp_path / "arc.keras"), str(tmp_path / "b.npz")
+    code, _, said = call(capfd, "check", *case)
+    assert code == 2 and f"arc.py defines it: pass --objects {tmp_path.as_posix()}/arc.py" in said
+    assert call(capfd, "check", *case, "--objects", f"{tmp_path}/arc.py")[0] == 0

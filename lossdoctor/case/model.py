@@ -392,6 +392,9 @@ def _what(error: BaseException) -> str:
 
 def _unreadable(archive: Any, error: BaseException) -> str:
     text, path = _what(error), archive.path
+    # Of a layer inside a graph Keras says so after the graph's whole config.
+    inside = re.search(r"Could not locate (?:class|function) '[^']*'", str(error))
+    text = inside[0] if inside else text
     if any(sign in text for sign in ("Could not locate", "register", "Unknown layer")):
         named = re.search(r"'(?:\w+>)?(\w+)'", text)
         return f"{path}: {text.split('. Please')[0]}; {advice(named[1] if named else '', path)}."
