@@ -460,3 +460,33 @@ def test_a_layer_of_a_graph_that_is_not_registered(tmp_path: Path, capfd: Any) -
     code, _, said = call(capfd, "check", *case)
     assert code == 2 and f"arc.py defines it: pass --objects {tmp_path.as_posix()}/arc.py" in said
     assert call(capfd, "check", *case, "--objects", f"{tmp_path}/arc.py")[0] == 0
+
+
+class OneArgument(keras.Model):
+    """As the guide for TensorFlow writes it."""
+
+    def train_step(self, data: Any) -> Any:
+        return super().train_step(data)
+
+
+class NoArgument(keras.Model):
+    def train_step(self) -> Any:
+        return super().train_step()
+
+
+def test_a_train_step_that_cannot_take_what_fit_gives_it() -> None:
+    """On JAX a step gets its state, too; nothing was said."""
+    found = told(functional(OneArgument, 1), X, Y)["LD951"]
+    raises = keras.backend.backend() == "jax"
+    assert (found.severity == "error") == raises and (not raises or "(state, data)" in found.message)
+    assert told(functional(NoArgument, 1), X, Y)["LD951"].severity == "error"
+
+
+def test_text_where_no_tensor_holds_any() -> None:
+    """On JAX it was a bug of lossdoctor's, exit code 3."""
+    tf = pytest.importorskip("tensorflow")
+    s = keras.Input((1,), name="s", dtype="string")
+    looked_up = layers.StringLookup(vocabulary=["x", "y"], output_mode="one_hot")(s)
+    model = keras.Model({"s": s}, layers.Dense(1)(looked_up))
+    model.compile(optimizer="sgd", loss="mse")
+    told(model, {"s": tf.constant([["x"], ["y"]] * (N // 2))}, Y)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +45,10 @@ def handed_on(model: Any, batch: Batch) -> Handed:
         error = _refusal(model) if "compute_loss" in overridden else None
         return Handed(batch, error=error)
     step = type(model).train_step
+    # On JAX `fit` hands a step its state, too (`keras/src/backend/jax/trainer.py: make_train_function`).
+    refused = _unbound(step, [model, *(["state"] if _keras.backend_name() == "jax" else []), "data"], {})
+    if refused:
+        return Handed(batch, error=refused)
     text = source_of(step)
     if calls_of(step) != (_SUPER,) or any(word in text for word in _TRAINS) or batch.x is None:
         return Handed(batch)
@@ -113,17 +118,27 @@ def _refusal(model: Any) -> str | None:
     `keras/src/trainers/trainer.py: _compute_loss` gives x, y, y_pred, sample_weight by place, and training where it is taken.
     """
     own = type(model).compute_loss
+    given = {"training": True} if "training" in _parameters(own) else {}
+    return _unbound(own, [model, "x", "y", "y_pred", "sample_weight"], given)
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
     try:
-        known = inspect.signature(own)
+        return inspect.signature(function).parameters
     except (TypeError, ValueError):
+        return {}
+
+
+def _unbound(function: Any, places: list[Any], names: Mapping[str, Any]) -> str | None:
+    """What Python raises where a function cannot be called so; None where it can, or is not known. The first of `places` is self."""
+    known = _parameters(function)
+    if not known:
         return None
-    given = {"training": True} if "training" in known.parameters else {}
     try:
-        known.bind(model, None, None, None, None, **given)
+        inspect.Signature(list(known.values())).bind(*places, **names)
     except TypeError as error:
-        names = ", ".join(["x", "y", "y_pred", "sample_weight", *given])
-        plain = inspect.Signature([p.replace(annotation=p.empty) for p in known.parameters.values()])
-        return f"TypeError: {own.__qualname__}{plain} is called with ({names}): {error}"
+        plain = inspect.Signature([p.replace(annotation=p.empty) for p in known.values()])
+        return f"TypeError: {function.__qualname__}{plain} is called with ({', '.join([*places[1:], *names])}): {error}"
     return None
 
 

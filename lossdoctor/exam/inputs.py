@@ -95,7 +95,8 @@ def _tag(leaf: Any, tag: int) -> Any:
         return leaf
     if leaf.dtype.startswith(("<U", "str", "object", "|S", "bytes")):
         texts = np.full((2, *leaf.shape[1:]), str(tag), dtype=object if leaf.dtype == "object" else None)
-        return texts if leaf.dtype == "object" or _is_numpy_text(leaf) else _keras.to_tensor(texts)
+        # Where no tensor holds text, `fit` is given the objects that a tensor of TensorFlow becomes.
+        return texts if leaf.dtype == "object" or _is_numpy_text(leaf) else _keras.fed(texts.astype(object))
     if leaf.dtype.startswith(_TIMES):
         return np.full((2, *leaf.shape[1:]), tag, dtype=leaf.dtype)
     return np.full((2, *leaf.shape[1:]), tag, dtype="float32")
