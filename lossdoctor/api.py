@@ -167,7 +167,8 @@ def _live_case(model: Any, batch: Any, outputs: Tree, output_names: Sequence[str
     from lossdoctor import _compiled
     from lossdoctor.case import pipeline
     from lossdoctor.case.batch import load_batch_argument
-    from lossdoctor.case.model import describe, from_outputs
+    from lossdoctor.case.model import from_outputs
+    from lossdoctor.case.room import describe_with_room
     from lossdoctor.case.rows import cut, rows_of
     from lossdoctor.installed import environment
 
@@ -181,11 +182,10 @@ def _live_case(model: Any, batch: Any, outputs: Tree, output_names: Sequence[str
             raise CaseError("forward=True runs the model on x; give the model.")
         return Case(from_outputs(outputs, output_names), held, CompileArgs(), versions, rows_of(held, outputs))
     prepared = pipeline.preprocessed(model, held)
-    held = prepared.batch
-    rows = rows_of(held)
-    spec = describe(
-        model, _name(model), held.x, rows, notes=prepared.notes, refused=prepared.raised, step=prepared.step
+    found = describe_with_room(
+        model, _name(model), prepared.batch, notes=prepared.notes, refused=prepared.raised, step=prepared.step
     )
+    spec, held, rows = found.model, found.batch, found.rows
     if forward and (held.x is None or not model.built):
         raise CaseError("forward=True runs the model on x; it needs a model that has its weights, and x in the batch.")
     return Case(spec, held, _compiled.compile_args(model), versions, rows, model if forward else None)

@@ -47,7 +47,8 @@ def load_case(
     early = _early(batch)
 
     from lossdoctor.case import model
-    from lossdoctor.case.rows import cut, rows_of
+    from lossdoctor.case.room import describe_with_room
+    from lossdoctor.case.rows import cut
     from lossdoctor.installed import environment
 
     versions = environment()
@@ -73,13 +74,10 @@ def load_case(
     if read is not None:
         pipeline.load_assets(live, source)
     prepared = pipeline.preprocessed(live, cut(whole))
-    held = prepared.batch
-    rows = rows_of(held)
-    spec = model.describe(
+    found = describe_with_room(
         live,
         source,
-        held.x,
-        rows,
+        prepared.batch,
         unknown=unknown,
         moved=moved,
         stored_code=stored_code,
@@ -87,6 +85,7 @@ def load_case(
         refused=prepared.raised,
         step=prepared.step,
     )
+    spec, held, rows = found.model, found.batch, found.rows
     chosen = arguments.override(saved, _changes(given, known), "the command line")
     chosen = arguments.with_paths(chosen, given, spec.outputs, spec.output_names)
     whole_model = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 from lossdoctor import trees
@@ -27,8 +26,6 @@ from lossdoctor.types import (
     Tree,
 )
 
-# Outputs above this many bytes are not examined: the stand-in holds them, their gradients and what the losses make of them.
-_MOST_BYTES = 1 << 31
 _MOST_OUTPUTS = 20_000
 # The size taken for an axis that the model leaves open and no x decides.
 _OPEN_AXIS = 7
@@ -215,7 +212,8 @@ def describe(
     if any(s is not None and None in s.shape for s in trees.values(outputs)):
         outputs = trees.map_leaves(lambda s: s and _close(s, rows), outputs)
     outputs = trees.map_leaves(lambda s: s or NOTHING, outputs)
-    _require_room(outputs, source)
+    if len(trees.values(outputs)) > _MOST_OUTPUTS:
+        raise CaseError(f"{source} has {len(trees.values(outputs))} outputs; a check takes up to {_MOST_OUTPUTS}.")
     overridden = _keras.overridden(model)
     calls = steps.step_calls(model, overridden)
     added = steps.added_losses(model)
@@ -249,18 +247,6 @@ def describe(
         notes=tuple(said),
         strategy=strategy,
     )
-
-
-def _require_room(outputs: Tree, source: str) -> None:
-    found = trees.values(outputs)
-    if len(found) > _MOST_OUTPUTS:
-        raise CaseError(f"{source} has {len(found)} outputs; a check takes up to {_MOST_OUTPUTS}.")
-    for spec in found:
-        size = prod(d or 1 for d in spec.shape) if isinstance(spec, Spec) else 0
-        if size * 4 > _MOST_BYTES:
-            raise CaseError(
-                f"{source}: an output of shape {spec.shape} takes over 2 GiB for this batch; give a batch of fewer rows."
-            )
 
 
 def describe_open(model: Any, source: str, **known: Any) -> ModelSpec:

@@ -47,25 +47,25 @@ def rows_of(batch: Batch, outputs: Tree = None) -> int:
     raise CaseError(f"{batch.source}: no array in the batch has a samples axis; give x and y as arrays.")
 
 
-def cut(batch: Batch, keep: bool = False) -> Batch:
-    """The batch with at most `MOST_ROWS` rows a leaf; larger ones keep `FEW_ROWS`, and differing sizes stay different.
+def cut(batch: Batch, keep: bool = False, most: int = MOST_ROWS, few: int = FEW_ROWS) -> Batch:
+    """The batch with at most `most` rows a leaf; larger ones keep `few`, and differing sizes stay different.
 
     The new size never equals another axis of the batch unless the old one did: coincidences of
     the batch size with a dimension change what Keras does.
     """
     leaves = [leaf for tree in (batch.x, batch.y, batch.sample_weight) for leaf in trees.values(tree)]
     sizes = sorted({leaf.shape[0] for leaf in leaves if isinstance(leaf, ArrayRef) and leaf.shape}, reverse=True)
-    if keep or not sizes or sizes[0] <= MOST_ROWS:
+    if keep or not sizes or sizes[0] <= most:
         return batch
     taken = {axis for leaf in leaves if isinstance(leaf, ArrayRef) for axis in leaf.shape[1:]}
     new: dict[int, int] = {}
-    candidate = FEW_ROWS
+    candidate = few
     for size in sizes:
-        if size <= FEW_ROWS or size in taken:
+        if size <= few or size in taken:
             new[size] = size
             continue
         while candidate in taken or candidate in new.values():
-            candidate -= 1
+            candidate += -1 if candidate > 2 else few
         new[size] = candidate
 
     def one(leaf: Any) -> Any:
@@ -78,7 +78,7 @@ def cut(batch: Batch, keep: bool = False) -> Batch:
         x=trees.map_leaves(one, batch.x),
         y=trees.map_leaves(one, batch.y),
         sample_weight=None if batch.sample_weight is None else trees.map_leaves(one, batch.sample_weight),
-        total_rows=sizes[0],
+        total_rows=batch.total_rows or sizes[0],
     )
 
 
