@@ -16,7 +16,7 @@ PACKAGE = Path(lossdoctor.__file__).parent
 PLACES = [
     {"types"},
     {"facts"},
-    {"trees", "near", "files", "stored", "releases", "signals"},
+    {"trees", "near", "files", "limits", "stored", "releases", "signals"},
     {"paths", "nesting"},
     {"request"},
     {"_feeding", "_keras", "_graph", "_legacy", "_state", "_tracing", "quiet"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 from lossdoctor import trees
 from lossdoctor.case import archive as archives
 from lossdoctor.case import arguments, keras2, pipeline, references
+from lossdoctor.limits import bounded
 from lossdoctor.types import Batch, Case, CaseError, CompileArgs, InputSpec
 
 
@@ -55,9 +57,11 @@ def load_case(
     modules = [references.import_objects(name) for name in objects]
     known = _objects(modules)
     if read is not None:
-        live = model.rebuild(read, known, unsafe)
         wanted = needs_loss and given["loss"] is None
-        saved, unknown = model.saved_arguments(read, live, known, unsafe, need_loss=wanted)
+        # What the user's own code takes is the user's own affair.
+        with contextlib.nullcontext() if objects or unsafe else bounded(source, _layers(read.config)):
+            live = model.rebuild(read, known, unsafe)
+            saved, unknown = model.saved_arguments(read, live, known, unsafe, need_loss=wanted)
         moved, notes = model.moved_layers(read, live), keras2.notes(read)
         stored_code = unsafe and any(found.stored_code for found in archives.named_objects(read.config))
     else:
@@ -94,6 +98,13 @@ def load_case(
             raise CaseError("--forward runs the model on x, and the batch has none; add x to the batch.")
         whole_model = live if read is None else model.with_weights(source, known, unsafe)
     return Case(spec, held, chosen, versions, rows, whole_model)
+
+
+def _layers(config: Mapping[str, Any]) -> int:
+    """The number of layers that a config says it has; 0 where it does not."""
+    inner = config.get("config")
+    layers = inner.get("layers") if isinstance(inner, dict) else None
+    return len(layers) if isinstance(layers, list) else 0
 
 
 def _early(batch: str | Batch | None) -> Batch | None:

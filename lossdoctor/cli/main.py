@@ -11,6 +11,7 @@ from lossdoctor.cli import check, demo, explain, fix, init, matrix, patch, rule,
 from lossdoctor.cli.boundary import Stop, boundary, open_streams, terminable, visible
 from lossdoctor.cli.light import lightened
 from lossdoctor.cli.output import InOrder
+from lossdoctor.limits import enforced
 
 _HELP = ["-h", "--help"]
 app = typer.Typer(
@@ -57,7 +58,7 @@ def run() -> None:
     """The `lossdoctor` command. Exits 0, 1 (findings), 2 (unreadable case or usage), 3 (a bug of ours)."""
     open_streams()
     try:
-        with boundary(exits=True), terminable():
+        with boundary(exits=True), terminable(), enforced():
             lightened(typer.main.get_command(app), _HELP)()
     except Stop as stop:
         if str(stop):

@@ -1,0 +1,75 @@
+"""What making a model from a file may take. Keras computes while it makes layers and metrics, and no look at the file shows how much.
+
+A thread watches, as neither a loop in a library's C++ nor an allocation there can be stopped by an exception. It ends the process, so
+only the command asks for it, and only while nothing is being written.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SECONDS, _SECONDS_A_LAYER = 10.0, 0.01
+_MEMORY = 2 << 30
+_EVERY = 0.05
+_UNREADABLE = 2
+_asked = threading.Event()
+
+
+@contextmanager
+def enforced() -> Iterator[None]:
+    """Inside, `bounded` ends this process where its bounds are passed."""
+    _asked.set()
+    try:
+        yield
+    finally:
+        _asked.clear()
+
+
+@contextmanager
+def bounded(source: str, layers: int) -> Iterator[None]:
+    """Inside, so much processor time (more for more layers) and so much more memory may be taken to make what `source` holds."""
+    if not _asked.is_set():
+        yield
+        return
+    done = threading.Event()
+    seconds = _SECONDS + _SECONDS_A_LAYER * layers
+    threading.Thread(target=_watch, args=(done, source, seconds), daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _watch(done: threading.Event, source: str, seconds: float) -> None:
+    end, most = time.process_time() + seconds, _memory() + _MEMORY
+    while not done.wait(_EVERY):
+        if time.process_time() > end:
+            _end(f"{source}: making its parts takes over {seconds:.0f} s")
+        if _memory() > most:
+            _end(f"{source}: making its parts takes over {_MEMORY >> 30} GiB of memory")
+
+
+def _memory() -> int:
+    """The peak of this process's memory in bytes; 0 where it cannot be known."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _end(what: str) -> None:
+    said = (
+        f"lossdoctor: {what}; name the code that builds it, as file.py:name, or pass --unsafe if you trust the file.\n"
+    )
+    os.write(2, said.encode("utf-8", "replace"))
+    os._exit(_UNREADABLE)
+
+
+__all__ = ["bounded", "enforced"]
