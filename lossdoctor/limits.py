@@ -7,7 +7,6 @@ only the command asks for it, and only while nothing is being written.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -55,13 +54,17 @@ def _watch(done: threading.Event, source: str, seconds: float) -> None:
 
 
 def _memory() -> int:
-    """The peak of this process's memory in bytes; 0 where it cannot be known."""
+    """This process's memory in bytes (its peak where the system tells no more); 0 where it cannot be known."""
+    try:
+        with open("/proc/self/statm", "rb") as stream:
+            return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        pass
     try:
         import resource
     except ImportError:  # Windows
         return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
 
 
 def _end(what: str) -> None:
