@@ -37,17 +37,18 @@ def bounded(source: str, layers: int) -> Iterator[None]:
         return
     done = threading.Event()
     seconds = _SECONDS + _SECONDS_A_LAYER * layers
-    threading.Thread(target=_watch, args=(done, source, seconds), daemon=True).start()
+    # The bounds stand before anything else is done, whenever the thread gets its turn.
+    until, most = time.process_time() + seconds, _memory() + _MEMORY
+    threading.Thread(target=_watch, args=(done, source, seconds, until, most), daemon=True).start()
     try:
         yield
     finally:
         done.set()
 
 
-def _watch(done: threading.Event, source: str, seconds: float) -> None:
-    end, most = time.process_time() + seconds, _memory() + _MEMORY
+def _watch(done: threading.Event, source: str, seconds: float, until: float, most: int) -> None:
     while not done.wait(_EVERY):
-        if time.process_time() > end:
+        if time.process_time() > until:
             _end(f"{source}: making its parts takes over {seconds:.0f} s")
         if _memory() > most:
             _end(f"{source}: making its parts takes over {_MEMORY >> 30} GiB of memory")
