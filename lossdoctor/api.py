@@ -84,7 +84,7 @@ class Report:
     def patch(self) -> str | None:
         """The repairs as a Python file (`compile_model`, `adapt_batch` ...), or None where nothing is to be changed.
 
-        Raises `CaseError` for a report that was read back, without the case it was made from.
+        Raises `CaseError` for a report that was read back, without the case it was made from, and for a loss or metric that cannot be written down.
         """
         from lossdoctor.doctor import plan_repairs
         from lossdoctor.fixes.patch import write_patch

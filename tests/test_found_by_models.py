@@ -490,3 +490,13 @@ def test_text_where_no_tensor_holds_any() -> None:
     model = keras.Model({"s": s}, layers.Dense(1)(looked_up))
     model.compile(optimizer="sgd", loss="mse")
     told(model, {"s": tf.constant([["x"], ["y"]] * (N // 2))}, Y)
+
+
+def test_a_patch_that_cannot_be_written() -> None:
+    def similar(y_true: Any, y_pred: Any) -> Any:
+        return ops.sum(ops.normalize(y_true, -1) * ops.normalize(y_pred, -1), -1)
+
+    report = lossdoctor.check(functional(keras.Model, 4, similar), (X, X))
+    assert any(fix.edits for f in report.findings for fix in f.fixes)
+    with pytest.raises(lossdoctor.CaseError, match="cannot be written as Python: .*similar has no name"):
+        report.patch()

@@ -159,10 +159,10 @@ def _with_plan(case: CheckCase, *, cache: bool) -> tuple[ReportData, Plan]:
 
 
 def _write_patch(plan: Plan, path: Path) -> None:
-    from lossdoctor.cli.running import patch_of
     from lossdoctor.files import write_text
+    from lossdoctor.fixes.patch import write_patch
 
-    written = patch_of(plan)
+    written = write_patch(plan)
     if written is None:
         typer.echo(
             f"lossdoctor: {path} was not written: there is nothing to repair, or nothing that can be repaired unattended.",

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lossdoctor.cli.fixing_source import Quit, write_source
-from lossdoctor.cli.running import patch_of, quietly
+from lossdoctor.cli.running import quietly
 from lossdoctor.cli.screen import Screen
 from lossdoctor.fixes import session as sittings
 from lossdoctor.report import words
@@ -276,8 +276,9 @@ def _staged(console: Console, sitting: Session, targets: Targets, batch: str, ye
 
 def _write_patch(sitting: Session, path: Path) -> str:
     from lossdoctor.files import write_text
+    from lossdoctor.fixes.patch import write_patch
 
-    patch = patch_of(sitting.plan)
+    patch = write_patch(sitting.plan)
     if patch is None:
         return f"{path} was not written: a patch would hold nothing."
     write_text(path, patch.text)

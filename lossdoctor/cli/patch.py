@@ -45,10 +45,11 @@ def patch(
     with boundary():
         if model is None or batch is None:
             raise Stop(2, "patch needs a model and a batch: lossdoctor patch model.keras batch.npz.")
-        from lossdoctor.cli.running import patch_of, planned
+        from lossdoctor.cli.running import planned
+        from lossdoctor.fixes.patch import write_patch
 
         plan = planned(model, batch, forward=forward, **given(loss, loss_weights, metrics, objects, unsafe))
-        written = patch_of(plan)
+        written = write_patch(plan)
         left = [f for f in plan.left if f.severity == "error"]
         if written is None:
             said = "Nothing needs a change." if not plan.left else "No repair can be written."

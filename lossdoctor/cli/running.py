@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lossdoctor.types import CaseError
-
 if TYPE_CHECKING:
     from lossdoctor.facts import Exam
-    from lossdoctor.fixes.patch import Patch
     from lossdoctor.fixes.plan import Plan
     from lossdoctor.fixes.session import Session
 
@@ -60,16 +57,3 @@ def _exam(model: str, batch: str, options: Mapping[str, Any], progress: Callable
 
     progress("running Keras on a stand-in")
     return examine(case)
-
-
-def patch_of(plan: Plan) -> Patch | None:
-    """The plan's patch. Raises `CaseError` where something cannot be written as Python."""
-    from lossdoctor.fixes.code import NotTypable
-    from lossdoctor.fixes.patch import write_patch
-
-    try:
-        return write_patch(plan)
-    except NotTypable as error:
-        raise CaseError(
-            f"the patch cannot be written as Python: {error}; define it in a module and compile with that."
-        ) from error

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lossdoctor.fixes.code import Needs, activation_code, compile_code, literal, outputs_code
+from lossdoctor.fixes.code import Needs, NotTypable, activation_code, compile_code, literal, outputs_code
 from lossdoctor.fixes.plan import Plan, Step
-from lossdoctor.types import COMPILE_ARGUMENTS, ActivationEdit, BatchEdit, CompileEdit, Finding, OutputsEdit
+from lossdoctor.types import COMPILE_ARGUMENTS, ActivationEdit, BatchEdit, CaseError, CompileEdit, Finding, OutputsEdit
 
 _WIDTH = 100
 
@@ -25,10 +25,19 @@ def write_patch(plan: Plan) -> Patch | None:
     """The plan as Python, or None where nothing is to be changed.
 
     The text defines what is needed of `adapt_model(model)`, `compile_model(model)` and `adapt_batch(x, y,
-    sample_weight=None)`. Raises `NotTypable` for a metric that cannot be written down.
+    sample_weight=None)`. Raises `CaseError` for a loss or metric that cannot be written down.
     """
     if not plan.steps:
         return None
+    try:
+        return Patch(formatted(_text(plan)), plan.left)
+    except NotTypable as error:
+        raise CaseError(
+            f"the patch cannot be written as Python: {error}; define it in a module and compile with that."
+        ) from error
+
+
+def _text(plan: Plan) -> str:
     needs = Needs()
     told: set[str] = set()
     arguments = _arguments(plan, needs)
@@ -36,8 +45,7 @@ def write_patch(plan: Plan) -> Patch | None:
     parts = [part for part in parts if part]
     body = "\n\n\n".join([*needs.copied.values(), *needs.definitions.values(), *parts])
     imports = _imports(body, needs)
-    text = "\n".join([_head(plan), *imports]) + "\n\n\n" + body + "\n"
-    return Patch(formatted(text), plan.left)
+    return "\n".join([_head(plan), *imports]) + "\n\n\n" + body + "\n"
 
 
 def formatted(text: str) -> str:
