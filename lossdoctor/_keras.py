@@ -429,7 +429,13 @@ def _unpack(outputs: Any) -> Any:
     return outputs[0] if isinstance(outputs, list | tuple) and len(outputs) == 1 else outputs
 
 
+class NoTensor(TypeError):
+    """A model returned something that is no tensor, nor a container that Keras opens."""
+
+
 def _spec(tensor: Any) -> Spec | None:
+    if tensor is not None and not hasattr(tensor, "shape"):
+        raise NoTensor(f"it returns a {type(tensor).__name__}, which is no tensor and no container that Keras opens")
     return None if tensor is None else Spec(tuple(tensor.shape), str(keras.backend.standardize_dtype(tensor.dtype)))
 
 

@@ -500,3 +500,42 @@ def test_a_patch_that_cannot_be_written() -> None:
     assert any(fix.edits for f in report.findings for fix in f.fixes)
     with pytest.raises(lossdoctor.CaseError, match="cannot be written as Python: .*similar has no name"):
         report.patch()
+
+
+class Generating(keras.Model):
+    """Called on noise; its step is given images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.make = keras.Sequential([keras.Input((3,)), layers.Dense(4)])
+
+    def call(self, noise: Any) -> Any:
+        return self.make(noise)
+
+    def train_step(self, *given: Any) -> Any:
+        return {"loss": 0.0}
+
+
+class Opaque:
+    """Neither a tensor nor a container."""
+
+
+class Returning(keras.Model):
+    def call(self, x: Any) -> Any:
+        return Opaque()
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [
+        (Generating, "and what its own train_step does with x only that knows; check the losses that they call"),
+        (Returning, "it returns a Opaque, which is no tensor and no container that Keras opens; return a dict"),
+    ],
+)
+def test_a_model_that_is_not_called_on_x_as_it_is(cls: Any, said: str) -> None:
+    """The advice was to check x, which was right."""
+    model = cls()
+    model.compile(optimizer="sgd", loss="mse")
+    with pytest.raises(lossdoctor.CaseError, match=said) as raised:
+        lossdoctor.check(model, (X, Y))
+    assert "check x" not in str(raised.value)

@@ -49,18 +49,30 @@ def call_for_specs(model: Any, source: str, x: Tree, specs: Tree, whole: Callabl
         outputs, masks = _keras.called_specs(loaded, trees.map_leaves(array_of, x))
     except NotImplementedError as error:
         if "`call()` method implemented" not in str(error):
-            raise CaseError(f"{source} cannot be called on the batch's x: {cause(error)}; check x.") from error
-        raise CaseError(
-            f"{source} has no call(), so only its own steps know what it returns; check the losses that they call: "
-            "lossdoctor.check(outputs=..., batch=(None, y), loss=...)."
-        ) from error
+            raise _uncallable(model, source, error) from error
+        raise CaseError(f"{source} has no call(), so only its own steps know what it returns; {_BY_HAND}.") from error
     except Exception as error:
-        raise CaseError(f"{source} cannot be called on the batch's x: {cause(error)}; check x.") from error
+        raise _uncallable(model, source, error) from error
     note = (
         f"a symbolic trace of the model: its call() needs real values ({type(traced).__name__}: {cause(traced)}), so it was called on "
         "the batch; `fit` traces it too, and raises, unless the model is compiled with run_eagerly=True on TensorFlow"
     )
     return Called(outputs, masks, (note,))
+
+
+_BY_HAND = "check the losses that they call: lossdoctor.check(outputs=..., batch=(None, y), loss=...)"
+
+
+def _uncallable(model: Any, source: str, error: BaseException) -> CaseError:
+    """A GAN's call takes noise, and its own step images: then the error says nothing against x."""
+    from lossdoctor import _keras
+
+    if isinstance(error, _keras.NoTensor):
+        return CaseError(f"{source} cannot be examined: {error}; return a dict, a tuple or a list of tensors.")
+    said = f"{source} cannot be called on the batch's x ({cause(error)})"
+    if "train_step" in _keras.overridden(model):
+        return CaseError(f"{said}, and what its own train_step does with x only that knows; {_BY_HAND}.")
+    return CaseError(f"{said}; check x.")
 
 
 def call_for_sizes(model: Any, x: Tree, outputs: Tree, masks: Tree) -> tuple[Tree, Tree, str]:
