@@ -539,3 +539,13 @@ def test_a_model_that_is_not_called_on_x_as_it_is(cls: Any, said: str) -> None:
     with pytest.raises(lossdoctor.CaseError, match=said) as raised:
         lossdoctor.check(model, (X, Y))
     assert "check x" not in str(raised.value)
+
+
+def test_predictions_that_are_not_finite_are_not_the_loss_s() -> None:
+    """Of NaN in x the advice was to keep logarithms away from 0."""
+    x = X.copy()
+    x[3, 1] = np.nan
+    found = lossdoctor.check(functional(keras.Model, 1), (x, Y), forward=True).findings
+    (finding,) = [f for f in found if f.code == "LD805"]
+    assert finding.evidence["first row"] == 3 and finding.evidence["predictions that are not finite"] == 1
+    assert "logarithm" not in str(finding) and "look for NaN in x" in finding.fixes[0].title

@@ -10,23 +10,26 @@ Keep the argument of a logarithm, a root or a division away from 0: `ops.maximum
 
 ## Measured
 Keras 3.15.1: neither `fit` nor the losses check for NaN (`keras.callbacks.TerminateOnNaN` stops after the step). `poisson` takes the logarithm of the output: on a linear output it is NaN.
-Draws are seeded and go through the model's own last layers; where these are not known, nothing is said. With `--forward` the model's own predictions are used.
+Draws are seeded and go through the model's own last layers; where these are not known, nothing is said. With `--forward` the model's own predictions are used; where these are not finite themselves (NaN in x), it is not the loss that is blamed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
-from lossdoctor.facts import Exam
+from lossdoctor import trees
+from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import Finding
+from lossdoctor.types import ArrayRef, Finding
 
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Calls whose value is not finite in any draw."""
     real = exam.case.model.predictions is not None
+    broken = _not_finite(exam)
     for call in exam.fit.calls:
         values = [d.values[call.number] for d in exam.probes.draws if call.number < len(d.values)]
         outputs = [str(o) for o in call.outputs if o is not None]
@@ -34,6 +37,10 @@ def check(exam: Exam) -> Iterator[Finding]:
         value_broken = bool(values) and all(v is not None and not math.isfinite(v) for v in values)
         gradient_broken = bool(norms) and not any(math.isfinite(n) for n in norms)
         if not (value_broken or gradient_broken) or _broken_input(exam, call.targets):
+            continue
+        predicted = next((o for o in outputs if o in broken), None)
+        if predicted is not None:
+            yield _predicted(call, predicted, broken[predicted])
             continue
         known = all(o in exam.activations and exam.activations[o].name is not None for o in outputs)
         if not known and not real:
@@ -62,6 +69,33 @@ def check(exam: Exam) -> Iterator[Finding]:
                 ),
             ),
         )
+
+
+def _not_finite(exam: Exam) -> dict[str, Any]:
+    """{output: its predictions} of the model's own predictions that are not all finite."""
+    given = exam.case.model.predictions
+    leaves = [] if given is None else trees.leaves("y_pred", given)
+    arrays = {
+        path: leaf.rows(leaf.shape[0] if leaf.shape else 1) for path, leaf in leaves if isinstance(leaf, ArrayRef)
+    }
+    return {p: a for p, a in arrays.items() if a.dtype.kind == "f" and not bool((abs(a) < float("inf")).all())}
+
+
+def _predicted(call: LossCall, output: str, values: Any) -> Finding:
+    wrong = ~(abs(values) < float("inf"))
+    first = tuple(int(i) for i in wrong.nonzero()[0][:1])
+    return RULE.finding(
+        "error",
+        "silent",
+        f"{output} is not finite on this x: {int(wrong.sum())} of {values.size} of the model's own predictions are NaN or infinite, and so is {call.label}.",
+        where=(output, call.loss_path),
+        evidence={"predictions that are not finite": int(wrong.sum()), "of": int(values.size), "first row": first[0]},
+        fixes=(
+            repairs.by_hand(
+                "look for NaN in x, and in the saved weights", "batch", "the loss is given what is not finite already"
+            ),
+        ),
+    )
 
 
 def _broken_input(exam: Exam, targets: tuple[str | None, ...]) -> bool:
