@@ -35,7 +35,7 @@ def check(exam: Exam) -> Iterator[Finding]:
     if exam.case.model.preprocessor is not None:
         yield _not_for_the_preprocessor(exam, exam.case.model.preprocessor)
         return
-    saw, where = _saw(specs, x)
+    saw, where = _saw(exam, specs, x)
     single = _is_one_sample(specs, x, exam.case.batch.y)
     yield RULE.finding(
         "error",
@@ -61,6 +61,7 @@ def check(exam: Exam) -> Iterator[Finding]:
             if "Invalid dtype" in (shared.error(exam) or "") and _texts(x)
             else _renamed(specs, x)
             or _left_out(specs, x)
+            or (_named(specs, x) if _unnamed(exam, x) else None)
             or repairs.by_hand(
                 "give x the inputs that the model declares",
                 "batch",
@@ -119,6 +120,22 @@ def _renamed(specs: list[InputSpec], x: object) -> Fix | None:
     return repairs.statement(f"rename {old!r} to {new!r}", f"x = {shared.dict_code(items)}", grade)
 
 
+def _unnamed(exam: Exam, x: object) -> bool:
+    """As many arrays in a list or tuple as there are inputs in a dict."""
+    inputs = exam.case.model.inputs
+    return type(x) in (list, tuple) and isinstance(inputs, dict) and len(trees.values(x)) == len(trees.values(inputs))
+
+
+def _named(specs: list[InputSpec], x: object) -> Fix:
+    items = [(spec.name, f"x[{i}]") for i, spec in enumerate(specs)]
+    fits = all(
+        isinstance(leaf, ArrayRef) and _fits(spec.shape, tuple(leaf.shape))
+        for spec, (_, leaf) in zip(specs, trees.declared_leaves("x", x), strict=True)
+    )
+    # By the order in which the inputs are declared, which only shapes can speak against.
+    return repairs.statement("name the inputs", f"x = {shared.dict_code(items)}", "review" if fits else "manual")
+
+
 def _left_out(specs: list[InputSpec], x: object) -> Fix | None:
     """None for the Inputs that a dict lacks, where all of them are optional: Keras wants their names all the same."""
     missing = [spec for spec in specs if isinstance(x, dict) and spec.name not in x]
@@ -135,7 +152,9 @@ def _is_one_sample(specs: list[InputSpec], x: object, y: object) -> bool:
     leaves = [leaf for _, leaf in trees.declared_leaves("x", x)]
     rows = {leaf.shape[:1] for _, leaf in trees.declared_leaves("y", y) if isinstance(leaf, ArrayRef)}
     return len(leaves) == len(specs) and all(
-        isinstance(leaf, ArrayRef) and _fits(spec.shape, (0, *leaf.shape)) and leaf.shape[:1] not in rows - {()}
+        isinstance(leaf, ArrayRef)
+        and _fits((None, *spec.shape[1:]), (0, *leaf.shape))
+        and leaf.shape[:1] not in rows - {()}
         for spec, leaf in zip(specs, leaves, strict=True)
     )
 
@@ -158,8 +177,13 @@ def _as_tensors(x: object) -> Fix:
     )
 
 
-def _saw(specs: list[InputSpec], x: object) -> tuple[str, tuple[str, ...]]:
+def _saw(exam: Exam, specs: list[InputSpec], x: object) -> tuple[str, tuple[str, ...]]:
     names = [spec.name for spec in specs]
+    if _unnamed(exam, x):
+        return (
+            f"x is a {type(x).__name__} where the model's inputs are named {shared.listed([repr(n) for n in names])}",
+            ("x",),
+        )
     if isinstance(x, dict):
         missing = [name for name in names if name not in x]
         unknown = [str(key) for key in x if key not in names]
@@ -191,9 +215,8 @@ def _unfit(path: str, leaf: ArrayRef, spec: InputSpec) -> tuple[str, tuple[str, 
 
 
 def _fits(declared: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
-    return len(declared) == len(given) and all(
-        d is None or d == g for d, g in zip(declared[1:], given[1:], strict=True)
-    )
+    """True where the sizes agree; a number of rows is declared by `batch_shape` alone (stateful layers want it)."""
+    return len(declared) == len(given) and all(d is None or d == g for d, g in zip(declared, given, strict=True))
 
 
 _MODEL = """\
@@ -248,6 +271,28 @@ x, y = {"left": np.ones((8, 4)), "right": np.ones((8, 5)), "extra": np.ones((8, 
         ),
         Example(
             "an optional input that is not named", _OPTIONAL + 'x = {"left": np.ones((8, 4))}\n', "error", since="3.15"
+        ),
+        Example(
+            "a list where the inputs are named",
+            """\
+i = {name: keras.Input((4,), name=name) for name in ("width", "height")}
+model = keras.Model(i, layers.Dense(1)(layers.Add()([i["width"], i["height"]])))
+model.compile(loss="mse")
+x, y = [np.ones((8, 4)), np.zeros((8, 4))], np.ones((8, 1))
+""",
+            "error",
+            since="3.15",
+        ),
+        Example(
+            "another number of rows than a stateful layer takes",
+            """\
+i = keras.Input(batch_shape=(16, 5, 2))
+model = keras.Model(i, layers.Dense(1)(layers.LSTM(4, stateful=True)(i)))
+model.compile(loss="mse")
+x, y = np.ones((8, 5, 2)), np.ones((8, 1))
+""",
+            "error",
+            since="3.15",
         ),
         Example("one sample of a dataset that is not batched", _MODEL + "x, y = np.ones(4), np.ones(1)\n", "error"),
     ),
