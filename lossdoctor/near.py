@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-
 # Nobody slips in a longer name, or sees which of more is meant; the time grows with the square of the one and with the other.
 _MOST_LETTERS, _MOST_NAMES = 200, 1000
 

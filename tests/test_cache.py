@@ -227,6 +227,32 @@ def test_a_kept_report_answers_and_a_damaged_one_does_not(case: CheckCase) -> No
     assert cached.examine(case) == first and entry.read_bytes() == whole
 
 
+def test_what_no_check_wrote_there_is_no_entry(case: CheckCase, tmp_path: Path) -> None:
+    cached.examine(case)
+    (entry,) = _entries()
+    whole = entry.read_bytes()
+    (tmp_path / "elsewhere").write_bytes(whole)
+    entry.unlink()
+
+    def sparse() -> None:
+        with open(entry, "wb") as file:
+            file.truncate(cached._MOST_ENTRY + 1)
+
+    for make in (
+        lambda: os.mkfifo(entry),
+        lambda: entry.symlink_to("/dev/zero"),
+        lambda: entry.symlink_to(tmp_path / "elsewhere"),
+        lambda: entry.symlink_to(entry.name),
+        entry.mkdir,
+        sparse,
+    ):
+        make()
+        assert cached.lookup(case) is None
+        entry.rmdir() if entry.is_dir() else entry.unlink()
+    entry.write_bytes(whole)
+    assert cached.lookup(case) is not None
+
+
 def test_a_file_that_changes_meanwhile_is_not_kept(case: CheckCase) -> None:
     def change(stage: str) -> None:
         Path("kept_helper.py").write_text(f"K = 1  # {stage}\n")

@@ -35,6 +35,13 @@ _CLASSES = (
 # config names.
 _PURE = ("keras.utils.normalize", "keras.utils.to_categorical")
 _NO_FUNCTIONS = ("get", "serialize", "deserialize")
+# What may be named as a function is, and is a class; one of layers would be made of what a Lambda is given, a file's name among it.
+_CLASSES_AS_FUNCTIONS = ("constraints", "initializers", "losses", "metrics", "regularizers")
+# They call what they are given again and again, at once where it is no tensor of the model (keras/src/ops/core.py, numpy.py).
+_CONTROL = (
+    *("associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorize", "vectorized_map", "while_loop"),
+    *("AssociativeScan", "Cond", "ForiLoop", "Map", "Scan", "Switch", "VectorizedMap", "WhileLoop"),
+)
 
 _TRUST = "pass --unsafe if you trust the file (see `lossdoctor rule LD953`)."
 
@@ -44,7 +51,13 @@ def refused(named: Iterable[Named], objects: Mapping[str, Any], unsafe: bool, pa
 
     `path` is the file's, beside which a definition is looked for.
     """
+    seen: set[tuple[Any, ...]] = set()
     for found in named:
+        # A file may name one class a million times.
+        key = (found.module, found.name, found.registered, found.function, found.stored_code, found.special)
+        if key in seen and not (found.reads or found.computes):
+            continue
+        seen.add(key)
         reason = _refused(found, objects, unsafe, path)
         if reason:
             return reason
@@ -52,6 +65,17 @@ def refused(named: Iterable[Named], objects: Mapping[str, Any], unsafe: bool, pa
 
 
 def _refused(found: Named, objects: Mapping[str, Any], unsafe: bool, path: str) -> str | None:
+    reason = _unknown(found, objects, unsafe, path)
+    if reason is None and found.computes and not unsafe:
+        return (
+            f"{found.path} calls {found.name[:100]!r} on no tensor of the model, which Keras writes of no model: it would be run when the "
+            f"file is loaded; {_TRUST}"
+        )
+    return reason
+
+
+def _unknown(found: Named, objects: Mapping[str, Any], unsafe: bool, path: str) -> str | None:
+    """Why the object itself may not be made."""
     if found.stored_code:
         return None if unsafe else "it holds stored Lambda code, which is not run; pass --unsafe if you trust the file."
     if found.reads and not unsafe:
@@ -65,8 +89,20 @@ def _refused(found: Named, objects: Mapping[str, Any], unsafe: bool, path: str) 
         return None if any(_is_part(f"keras.{home}", found) for home in _HOMES) else _foreign(found, path, objects)
     if top in SISTERS and find_spec(top) is None:
         return f"it uses {found.name[:100]!r} of {top}, which is not installed; install {top.replace('_', '-')} and try again."
-    if unsafe or _is_part(found.module, found):
+    if unsafe:
         return None
+    if _is_control(found):
+        return (
+            f"it uses {found.name[:100]!r} of the module {found.module[:100]!r}, which runs other functions, and may run them without an end "
+            f"when the file is loaded; {_TRUST}"
+        )
+    if _is_part(found.module, found):
+        return None
+    if found.function and _is_class(_symbol(found.module, found.name)):
+        return (
+            f"it calls the class {found.name[:100]!r} of the module {found.module[:100]!r} as a function, which makes it of whatever the file "
+            f"gives it; {_TRUST}"
+        )
     if (
         not found.module and ">" in found.registered
     ):  # saved by a script that was run: Keras keeps the registered name alone
@@ -87,7 +123,13 @@ def _foreign(found: Named, path: str, objects: Mapping[str, Any]) -> str:
 
 def _is_registered(found: Named, objects: Mapping[str, Any]) -> bool:
     """True where Keras takes a registered object or one of the user's, by the one name under which it looks it up."""
-    return _registered(found.name if found.function else found.registered, objects) is not None
+    value = _registered(found.name if found.function else found.registered, objects)
+    return value is not None and not (found.function and isinstance(value, type) and _home(value)[0] in SISTERS)
+
+
+def _is_control(found: Named) -> bool:
+    value = _symbol(found.module or "keras.ops", found.name)
+    return _home(value)[:3] == ["keras", "src", "ops"] and getattr(value, "__name__", "") in _CONTROL
 
 
 def _is_part(module: str, found: Named) -> bool:
@@ -107,7 +149,7 @@ def _is_sister(module: str, found: Named) -> bool:
     """True for a part of a model that a package beside Keras defines, under its own name or that by which it registers itself."""
     value = _symbol(module, found.name)
     registered = found.registered in ("", "None", found.name) or _registered(found.registered, {}) is value
-    return value is not None and _is_saveable(value) and registered
+    return value is not None and _is_saveable(value) and registered and not found.function
 
 
 def _is_class(value: Any) -> bool:
@@ -115,17 +157,22 @@ def _is_class(value: Any) -> bool:
 
 
 def _is_function(module: str, name: str, value: Any) -> bool:
-    if value is None or isinstance(value, type) or not callable(value) or name in _NO_FUNCTIONS:
-        # A metric or loss may be named as a function is.
-        return _is_class(value)
+    if isinstance(value, type):
+        return _is_class(value) and _stands_in(value, _CLASSES_AS_FUNCTIONS)
+    if not callable(value) or {name.split(".")[-1], getattr(value, "__name__", "")} & {*_NO_FUNCTIONS}:
+        return False
     if module.startswith("keras.applications.") and name == "preprocess_input":
         return True
     return _stands_in(value, _FUNCTIONS) or f"{module}.{name}" in _PURE
 
 
 def _stands_in(value: Any, parts: Iterable[str]) -> bool:
-    home = str(getattr(value, "__module__", "")).split(".")
+    home = _home(value)
     return home[:2] == ["keras", "src"] and len(home) > 2 and home[2] in parts and not home[-1].endswith("_test")
+
+
+def _home(value: Any) -> list[str]:
+    return str(getattr(value, "__module__", "")).split(".")
 
 
 def _registered(name: str, objects: Mapping[str, Any]) -> Any:

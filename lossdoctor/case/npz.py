@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -14,11 +15,14 @@ import numpy as np
 from numpy.lib import format as npy
 
 from lossdoctor.case.archives import opened
-from lossdoctor.near import first_line
+from lossdoctor.near import first_line, shortened
 from lossdoctor.types import CaseError
 
 # A .npy header of an array without fields takes under 200 bytes; this leaves room for structured dtypes.
 _MOST_HEADER = 64 * 1024
+# NumPy parses a megabyte of headers in half a second: longer ones than this may take so much in a file, and no more.
+_LONG_HEADER, _MOST_LONG_HEADERS = 256, 1 << 20
+_MOST_CHARACTER = 0x10FFFF
 # Arrays in each of x, y and sample_weight; a model has no more inputs and outputs.
 MOST_LEAVES = 20_000
 _MOST_MEMBERS = 3 * MOST_LEAVES + 1  # and the tree
@@ -42,17 +46,21 @@ class LazyArray:
     offset: int
     descr: np.dtype[Any]
 
+    @property
+    def _shown(self) -> str:
+        return shortened(self.member)
+
     def rows(self, count: int) -> np.ndarray:
         """The first `count` entries along axis 0 (all of a 0-d array), in C order. Raises `CaseError` where they cannot be read."""
         if self.descr.hasobject:
             raise CaseError(
-                f"{self.file}: {self.member} holds pickled Python objects, which are not read; save plain arrays."
+                f"{self.file}: {self._shown} holds pickled Python objects, which are not read; save plain arrays."
             )
         rows = min(count, self.shape[0]) if self.shape else 0
         shape = (rows, *self.shape[1:])
         wanted = prod(shape) if self.shape else 1
         if wanted * self.descr.itemsize > _MOST_BYTES:
-            raise CaseError(f"{self.file}: {rows} rows of {self.member} take over 2 GiB; save a smaller batch.")
+            raise CaseError(f"{self.file}: {rows} rows of {self._shown} take over 2 GiB; save a smaller batch.")
         if wanted * self.descr.itemsize == 0:
             return np.empty(shape if self.shape else (), dtype=self.descr)
         try:
@@ -64,23 +72,32 @@ class LazyArray:
         except CaseError:
             raise
         except Exception as error:  # a damaged archive fails in many ways (zlib, CRC, struct, OSError)
-            raise CaseError(f"{self.file}: {self.member} cannot be read ({error}); save the batch again.") from error
+            raise CaseError(f"{self.file}: {self._shown} cannot be read ({error}); save the batch again.") from error
         if len(data) != wanted * self.descr.itemsize:
-            raise CaseError(f"{self.file}: {self.member} is cut short; save the batch again.")
-        return np.frombuffer(data, dtype=self.descr).reshape(shape if self.shape else ()).copy()
+            raise CaseError(f"{self.file}: {self._shown} is cut short; save the batch again.")
+        return self._sound(np.frombuffer(data, dtype=self.descr).reshape(shape if self.shape else ()).copy())
 
     def _fortran_rows(self, stream: IO[bytes], rows: int) -> np.ndarray:
-        """Column by column, keeping the first `rows` entries of each: memory does not grow with the array."""
-        columns = prod(self.shape[1:])
+        """Column by column, or many short ones at once, keeping the first `rows` entries of each: memory does not grow with the array."""
+        columns, size = prod(self.shape[1:]), self.descr.itemsize
         out = np.empty((columns, rows), dtype=self.descr)
-        for column in range(columns):
-            data = _read(stream, rows * self.descr.itemsize)
-            if len(data) != rows * self.descr.itemsize:
-                raise CaseError(f"{self.file}: {self.member} is cut short; save the batch again.")
-            out[column] = np.frombuffer(data, dtype=self.descr)
-            if column < columns - 1:
-                _skip(stream, (self.shape[0] - rows) * self.descr.itemsize)
-        return out.T.reshape((rows, *self.shape[1:]), order="F")
+        step = max(_CHUNK // (self.shape[0] * size), 1)
+        read = self.shape[0] if step > 1 else rows
+        for first in range(0, columns, step):
+            count = min(step, columns - first)
+            data = _read(stream, count * read * size)
+            if len(data) != count * read * size:
+                raise CaseError(f"{self.file}: {self._shown} is cut short; save the batch again.")
+            out[first : first + count] = np.frombuffer(data, dtype=self.descr).reshape(count, read)[:, :rows]
+            if first + count < columns:
+                _skip(stream, (self.shape[0] - read) * size)
+        return self._sound(out.T.reshape((rows, *self.shape[1:]), order="F"))
+
+    def _sound(self, array: np.ndarray) -> np.ndarray:
+        """The array, whose texts Python can hold. Raises `CaseError` for others."""
+        if not _is_text(array):
+            raise CaseError(f"{self.file}: {self._shown} holds text that is no Unicode; save the batch again.")
+        return array
 
 
 def members(path: str | Path) -> dict[str, LazyArray]:
@@ -91,7 +108,9 @@ def members(path: str | Path) -> dict[str, LazyArray]:
     file = str(path)
     _require_file(file)
     try:
-        with zipfile.ZipFile(file) as archive:
+        # NumPy warns of headers that Python 2 wrote, and Python of what is none.
+        with zipfile.ZipFile(file) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return dict(_members(archive, file))
     except CaseError:
         raise
@@ -117,47 +136,65 @@ def _members(archive: zipfile.ZipFile, file: str) -> Iterator[tuple[str, LazyArr
         raise CaseError(f"{file} has {len(infos)} members, more than any batch; save a smaller one.")
     for root, count in Counter(info.filename.split("/")[0] for info in infos if "/" in info.filename).items():
         if count > MOST_LEAVES:
-            raise CaseError(f"{file}: {root} has {count} arrays; a check takes up to {MOST_LEAVES}.")
+            raise CaseError(f"{file}: {shortened(root)} has {count} arrays; a check takes up to {MOST_LEAVES}.")
     seen: set[str] = set()
+    long = 0
     for info in infos:
         if not info.filename.endswith(".npy"):
             raise CaseError(
-                f"{file} holds {info.filename!r}, which is no array; write the batch with lossdoctor.save_batch."
+                f"{file} holds {shortened(info.filename)!r}, which is no array; write the batch with lossdoctor.save_batch."
             )
         key = info.filename[: -len(".npy")]
         if key in seen:
-            raise CaseError(f"{file} holds {key!r} twice; save the batch again.")
+            raise CaseError(f"{file} holds {shortened(key)!r} twice; save the batch again.")
         seen.add(key)
         with archive.open(info) as stream:
-            yield key, _header(stream, info, file, key)
+            array = _header(stream, info, file, key)
+        long += array.offset if array.offset > _LONG_HEADER else 0
+        if long > _MOST_LONG_HEADERS:
+            raise CaseError(f"{file}: its arrays have over {_MOST_LONG_HEADERS} bytes of headers; save plain arrays.")
+        yield key, array
 
 
 def _header(stream: IO[bytes], info: zipfile.ZipInfo, file: str, key: str) -> LazyArray:
+    shown = shortened(key)
     try:
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, descr = read(stream, max_header_size=_MOST_HEADER)
     except Exception as error:  # numpy's parser and zlib raise many kinds
         raise CaseError(
-            f"{file}: {key} has no readable array header ({first_line(error)}); save the batch again."
+            f"{file}: {shown} has no readable array header ({first_line(error)}); save the batch again."
         ) from error
+    if descr.subdtype is not None:  # NumPy writes its sizes as the array's own, and reads none such
+        raise CaseError(f"{file}: {shown} is an array of arrays by its header; save the batch again.")
     if any(d < 0 for d in shape):
-        raise CaseError(f"{file}: {key} has a negative size in its header; save the batch again.")
+        raise CaseError(f"{file}: {shown} has a negative size in its header; save the batch again.")
     if len(shape) > _MOST_AXES:
-        raise CaseError(f"{file}: {key} has {len(shape)} axes, more than an array can have; save the batch again.")
+        raise CaseError(f"{file}: {shown} has {len(shape)} axes, more than an array can have; save the batch again.")
     # Nothing is stored of an array without elements, so its other sizes may be anything.
     if (0 in shape or descr.itemsize == 0) and prod(d or 1 for d in shape) > _MOST_BYTES:
-        raise CaseError(f"{file}: {key} has no elements, but shape {shape}; save the batch again.")
+        raise CaseError(f"{file}: {shown} has no elements, but shape {shape}; save the batch again.")
     offset = stream.tell()
     if not descr.hasobject and prod(shape) * descr.itemsize > info.file_size - offset:
         raise CaseError(
-            f"{file}: {key} promises shape {shape} but holds {max(info.file_size - offset, 0)} bytes; save the batch again."
+            f"{file}: {shown} promises shape {shape} but holds {max(info.file_size - offset, 0)} bytes; save the batch again."
         )
     return LazyArray(file, key, tuple(int(d) for d in shape), _name(descr), fortran, offset, descr)
 
 
 def _name(descr: np.dtype[Any]) -> str:
     return "object" if descr.hasobject else descr.str if descr.kind in "USV" else descr.name
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """False where a text holds what is no character: NumPy keeps it, and Python stops at it."""
+    if array.dtype.names:
+        return all(_is_text(array[name]) for name in array.dtype.names)
+    if array.dtype.kind != "U" or array.size == 0 or array.dtype.itemsize == 0:
+        return True
+    codes = np.ascontiguousarray(array).reshape(-1).view(np.dtype("u4").newbyteorder(array.dtype.byteorder))
+    return bool(codes.max() <= _MOST_CHARACTER)
 
 
 def _skip(stream: IO[bytes], count: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lossdoctor.case.archive import is_hdf5
 from lossdoctor.case.handed import Handed, handed_on
 from lossdoctor.case.weights import require_member
 from lossdoctor.near import first_line
@@ -98,7 +99,7 @@ def load_assets(model: Any, path: str) -> None:
 @contextlib.contextmanager
 def _unpacked(path: str) -> Iterator[str]:
     """The folder of the model's files: its own, or one into which the preprocessor's are unpacked."""
-    if not zipfile.is_zipfile(path):
+    if os.path.isdir(path) or is_hdf5(path):
         yield path
         return
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(prefix="lossdoctor-") as folder:

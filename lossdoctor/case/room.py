@@ -12,7 +12,7 @@ from lossdoctor.case.rows import cut, rows_of
 from lossdoctor.types import ArrayRef, Batch, CaseError, ModelSpec, Spec, Tree
 
 # Bytes of all outputs, targets and weights together: above the first fewer rows are examined, above the second none.
-_MUCH, _MOST = 64 << 20, 320 << 20
+_MUCH, _MOST = 64 << 20, 256 << 20
 _FEWEST_ROWS = 4
 
 

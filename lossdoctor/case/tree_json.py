@@ -7,11 +7,14 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Mapping
 from keyword import iskeyword
 from typing import Any
+from unicodedata import normalize
 
-from lossdoctor.near import did_you_mean
+from lossdoctor.near import did_you_mean, shortened
 from lossdoctor.types import ArrayRef, CaseError, Tree
 
 _DEPTH = 64
+# Of int64 and uint64.
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 
 
 def read(text: str, arrays: Mapping[str, ArrayRef], file: str) -> dict[str, Tree]:
@@ -27,7 +30,7 @@ def read(text: str, arrays: Mapping[str, ArrayRef], file: str) -> dict[str, Tree
     unknown = [key for key in document if key not in ("version", "x", "y", "sample_weight")]
     if unknown:
         raise CaseError(
-            f"{file}: __tree__ has an unknown entry {unknown[0]!r}; it takes version, x, y and sample_weight."
+            f"{file}: __tree__ has an unknown entry {shortened(unknown[0])!r}; it takes version, x, y and sample_weight."
         )
     return {
         root: _node(document[root], root, arrays, file, _DEPTH)
@@ -41,7 +44,7 @@ def _node(node: Any, path: str, arrays: Mapping[str, ArrayRef], file: str, depth
         return CaseError(f"{file}: __tree__ at {path}: {what}; write the batch with lossdoctor.save_batch.")
 
     def child(value: Any, step: Any) -> Tree:
-        return _node(value, f"{path}/{step}", arrays, file, depth - 1)
+        return _node(value, f"{path}/{shortened(str(step))}", arrays, file, depth - 1)
 
     if depth == 0:
         raise fail(f"nested deeper than {_DEPTH} levels")
@@ -51,16 +54,18 @@ def _node(node: Any, path: str, arrays: Mapping[str, ArrayRef], file: str, depth
     if kind == "leaf":
         key = node.get("key")
         if not isinstance(key, str) or key not in arrays:
-            raise fail(f"there is no array {key!r}{did_you_mean(str(key), arrays)}")
+            raise fail(f"there is no array {shortened(str(key))!r}{did_you_mean(str(key), arrays)}")
         return arrays[key]
     if kind == "none":
         return None
     if kind == "scalar":
         if not isinstance(node.get("value"), int | float | bool):
             raise fail("a scalar without a number")
+        if isinstance(node["value"], int) and not _LEAST <= node["value"] <= _MOST:
+            raise fail("a whole number that no array can hold")
         return node["value"]
     if not isinstance(items, list):
-        raise fail(f"a {kind} without items")
+        raise fail(f"a {shortened(kind)} without items")
     if kind in ("list", "tuple"):
         values = [child(value, i) for i, value in enumerate(items)]
         return tuple(values) if kind == "tuple" else values
@@ -68,7 +73,7 @@ def _node(node: Any, path: str, arrays: Mapping[str, ArrayRef], file: str, depth
         return _mapping(kind, items, child, fail)
     if kind == "namedtuple":
         return _namedtuple(node, items, child, fail)
-    raise fail(f"an unknown kind {kind!r}")
+    raise fail(f"an unknown kind {shortened(kind)!r}")
 
 
 def _mapping(kind: str, items: list[Any], child: Callable[[Any, Any], Tree], fail: Callable[[str], CaseError]) -> Tree:
@@ -77,7 +82,7 @@ def _mapping(kind: str, items: list[Any], child: Callable[[Any, Any], Tree], fai
         if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], str):
             raise fail("a dict entry that is no [name, node] pair")
         if item[0] in found:
-            raise fail(f"the name {item[0]!r} twice")
+            raise fail(f"the name {shortened(item[0])!r} twice")
         found[item[0]] = child(item[1], item[0])
     return found
 
@@ -90,7 +95,9 @@ def _namedtuple(
         raise fail("a namedtuple whose fields and items differ")
     if not isinstance(name, str) or not all(w.isidentifier() and not iskeyword(w) for w in (name, *fields)):
         raise fail("a namedtuple with a name that is no identifier")
-    if len(set(fields)) != len(fields) or any(f.startswith("_") for f in fields):
+    # As Python reads a name: "\ufb01" is "fi".
+    plain = [normalize("NFKC", f) for f in fields]
+    if len(set(plain)) != len(fields) or any(f.startswith("_") for f in plain):
         raise fail("a namedtuple with a repeated or private field")
     return namedtuple(name, fields)(*(child(v, f) for f, v in zip(fields, items, strict=True)))  # type: ignore[misc]
 

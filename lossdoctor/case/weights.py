@@ -8,25 +8,26 @@ import os
 import zipfile
 from typing import Any
 
+from lossdoctor.case.archive import is_hdf5
 from lossdoctor.types import CaseError
 
 _WEIGHTS = "model.weights.h5"
 # Below these sizes nothing is out of proportion: zeros pack well.
 _FLOOR = 1 << 28
 _MOST_RATIO = 1000
+# Packed weights are read whole, here and by Keras, which stores them unpacked; trained ones hardly pack, pruned ones tenfold.
+_MOST_RATIO_OF_WEIGHTS = 20
 _MOST_RATIO_OF_ALL = 100  # of a whole archive, which Keras unpacks to disk where it holds assets
 
 
 def require_sound(path: str) -> None:
     """Raise `CaseError` where a member's name leads out of the archive, or the weights refer to other files or to sizes
     that are not there."""
-    import h5py
-
     try:
         if os.path.isdir(path):
             _require_folder(path)
             return
-        if h5py.is_hdf5(path):  # a legacy file is all one
+        if is_hdf5(path):  # a legacy file is all one
             _require_weights(path, path)
             return
         with zipfile.ZipFile(path) as archive:
@@ -103,6 +104,10 @@ def _opened(archive: zipfile.ZipFile) -> Any:
     """The weights as a file to seek in; a stored member is read where it stands, so that its size costs nothing."""
     info = archive.getinfo(_WEIGHTS)
     stream: Any = archive.open(info)
+    if info.file_size > max(_FLOOR, _MOST_RATIO_OF_WEIGHTS * info.compress_size):
+        raise CaseError(
+            f"{archive.filename}: {_WEIGHTS} unpacks to {info.file_size} bytes, out of {info.compress_size}; nothing was loaded."
+        )
     if info.compress_type != zipfile.ZIP_STORED:
         return io.BytesIO(stream.read())
     stream.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -118,7 +117,9 @@ def _stands() -> bool:
 
 def visible(text: str) -> str:
     """The text with control characters written out: a name in a file must not speak to the terminal."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
+    from lossdoctor.report.printable import printable_text
+
+    return printable_text(text)
 
 
 def open_streams() -> None:

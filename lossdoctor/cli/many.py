@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -128,6 +127,7 @@ def _as_text(rows: Sequence[Row], gate: Gate, *, verbose: bool, quiet: bool) -> 
 def to_json(rows: Sequence[Row], gate: Gate) -> str:
     """{"schema_version": 1, "cases": [{"name", "report"} or {"name", "error"}], "summary": counts} as text."""
     from lossdoctor.report.json import to_document
+    from lossdoctor.report.printable import json_text
 
     cases = [
         {"name": row.name, "error": row.error}
@@ -135,9 +135,7 @@ def to_json(rows: Sequence[Row], gate: Gate) -> str:
         else {"name": row.name, "report": to_document(row.report)}
         for row in rows
     ]
-    document = {"schema_version": SCHEMA_VERSION, "cases": cases, "summary": summary(rows, gate)}
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return json_text({"schema_version": SCHEMA_VERSION, "cases": cases, "summary": summary(rows, gate)})
 
 
 def summary(rows: Sequence[Row], gate: Gate) -> dict[str, Any]:

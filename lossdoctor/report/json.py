@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 from lossdoctor import trees
+from lossdoctor.report.printable import json_text
 from lossdoctor.types import Finding, InputSpec, Outcome, Pair, ReportData, Spec, Tree
 
 SCHEMA_VERSION = 1
 
 
 def render(report: ReportData) -> str:
-    """The document as text: two spaces of indentation, a newline at the end, the same bytes for the same report."""
-    text = json.dumps(to_document(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # Half a surrogate pair has no place in UTF-8; Python's escape of it is JSON's as well.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """The document as text, the same bytes for the same report."""
+    return json_text(to_document(report))
 
 
 def to_document(report: ReportData) -> dict[str, Any]:

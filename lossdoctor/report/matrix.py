@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor.matrix import READ, Parting, Run, changes, findings_of, total_loss
 from lossdoctor.report import words
-from lossdoctor.report.printable import one_line
+from lossdoctor.report.printable import json_text, one_line
 from lossdoctor.types import SEVERITIES
 
 if TYPE_CHECKING:
@@ -224,5 +223,4 @@ def as_json(runs: Sequence[Run], parts: Sequence[Parting], lossdoctor: str) -> s
             for part, sentence in zip(parts, sentences(runs, parts), strict=True)
         ],
     }
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return json_text(document)

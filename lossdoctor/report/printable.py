@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -39,6 +40,16 @@ def one_line(text: str) -> str:
     return " ".join(printable_text(text).split())
 
 
+def json_text(document: Any) -> str:
+    """The document as JSON: two spaces of indentation, a newline at the end, the same bytes for the same document.
+
+    Names are what they are to whoever reads it as JSON; shown on a terminal, it holds escapes. Half a surrogate pair is one, too: UTF-8 has no place for it.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    lines = (line if line.isprintable() else "".join(map(_escape_json, line)) for line in text.split("\n"))
+    return "\n".join(lines) + "\n"
+
+
 def _safe(value: Any) -> Any:
     if isinstance(value, str):
         return printable_text(value)
@@ -56,3 +67,9 @@ def _escape(character: str) -> str:
     if character in "\n\t" or (category not in _UNPRINTABLE and character not in _NOT_IN_XML):
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def _escape_json(character: str) -> str:
+    if _escape(character) == character:
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else json.dumps(character)[1:-1]

@@ -16,6 +16,11 @@ PARTS = ("activations", "constraints", "initializers", "layers", "losses", "metr
 # They load files or call what a config names.
 NOT_WITHOUT_TRUST = {"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"}
 
+# They call functions that a config names, again and again.
+CONTROL = {
+    *("associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorize", "vectorized_map", "while_loop"),
+}
+
 
 def _public(module: ModuleType) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in vars(module).items() if not name.startswith("_") and callable(value)]
@@ -43,7 +48,10 @@ def test_operations_and_models_are_taken() -> None:
     operations = [(f"keras.ops.{n}", "keras.ops", n, v) for n, v in _public(keras.ops) if inspect.isfunction(v)]
     assert len(operations) > 200
     for _, module, name, value in operations:
-        assert refused(named_objects(_config(module, name, value)), {}, False) is None, name
+        why = refused(named_objects(_config(module, name, value)), {}, False)
+        assert (why is not None and "runs other functions" in why) == (name in CONTROL), (name, why)
+        assert why is None or name in CONTROL, (name, why)
+        assert refused(named_objects(_config(module, name, value)), {}, True) is None
     for module, name in (
         ("keras.src.ops.numpy", "Add"),
         ("keras.src.models.functional", "Functional"),
@@ -60,6 +68,14 @@ def test_operations_and_models_are_taken() -> None:
             "registered_name": name if "src" in module else None,
         }
         assert refused(named_objects(given), {}, False) is None, name
+
+
+@pytest.mark.parametrize("module", ["keras.layers", "keras.src.layers.preprocessing.string_lookup", "builtins"])
+def test_a_layer_is_no_function(module: str) -> None:
+    given = {"module": module, "class_name": "function", "config": "StringLookup", "registered_name": "function"}
+    assert refused(named_objects(given), {}, False) is not None
+    loss = {**given, "module": "keras.losses", "config": "MeanSquaredError"}
+    assert refused(named_objects(loss), {}, False) is None
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,19 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "deep config": (lambda p: _zip(p, {"config.json": b'{"a":' * 300 + b"1" + b"}" * 300}), "nested deeper"),
     "very deep config": (lambda p: _zip(p, {"config.json": b"[" * 200_000}), "is not JSON"),
     "a config that is no model": (lambda p: _zip(p, {"config.json": b'{"a": 1}'}), "not a model"),
-    "hdf5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 64), "no readable HDF5 file"),
+    "hdf5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 64), "an HDF5 file by its first bytes"),
+    "a zip file behind something": (
+        lambda p: (_zip(p, {"config.json": b"{}"}), p.write_bytes(b"\0" * 512 + p.read_bytes())),
+        "does not begin as a zip file",
+    ),
+    "more lists than any model": (
+        lambda p: _zip(p, {"config.json": b'{"a":[' + b"[]," * 500_000 + b"1]}"}),
+        "not read",
+    ),
+    "more values than any model": (
+        lambda p: _zip(p, {"config.json": b'{"a":[' + b"1," * 8_000_000 + b"1]}"}),
+        "not read",
+    ),
     "a fifo": (lambda p: os.mkfifo(p), "not a regular file"),
 }
 
@@ -179,6 +191,35 @@ def test_an_unknown_metric_is_left_out_and_said(tmp_path: Path) -> None:
     report = examine(str(_custom(tmp_path, loss="mse", metrics="my_metric")), _batch(tmp_path))
     assert [(f.code, f.severity) for f in report.findings] == [("LD952", "info")]
     assert report.outcomes["fit"].status == "ok"
+
+
+def test_a_graph_that_calls_a_layer_on_no_tensor_is_seen() -> None:
+    def found(nodes: Any) -> bool:
+        return named_objects({"class_name": "Dense", "inbound_nodes": nodes})[0].computes
+
+    tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": ["i", 0, 0]}}
+    number = {"class_name": "__tensor__", "config": {"value": [1.0], "dtype": "float32"}}
+    assert not any(
+        map(found, ([], [{"args": [tensor], "kwargs": {}}], [{"args": [number, [{"a": tensor}]], "kwargs": {}}]))
+    )
+    assert not any(map(found, ([{"args": [], "kwargs": {"x": tensor}}], [[["i", 0, 0, {}]]])))
+    inside = {"class_name": "Dense", "config": {"name": tensor}}
+    for nodes in ([{"args": [number], "kwargs": {}}], [{"args": [inside], "kwargs": {}}], [[]], [{}], {"": 1}):
+        assert found(nodes), nodes
+    assert found([{"args": [tensor], "kwargs": {}}, {"args": [1], "kwargs": {}}])
+
+
+def test_places_are_told_without_long_names() -> None:
+    (found,) = named_objects({"a" * 1000: [{"b": {"class_name": "Dense"}}]})
+    assert found.path == f"config.{'a' * 57}...[0].b"
+    assert (
+        len(
+            named_objects(
+                [[{"b" * 50: [[{"c" * 50: {"a" * 50: [{"d" * 50: {"e" * 50: {"f" * 50: {"class_name": "x"}}}}]}}]]}]]
+            )[0].path
+        )
+        == 300
+    )
 
 
 def test_objects_are_found_wherever_they_stand() -> None:

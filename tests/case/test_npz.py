@@ -54,6 +54,37 @@ def test_reading_rows_does_not_read_the_array(tmp_path: Path, order: Any) -> Non
     assert peak < 5_000_000 < path.stat().st_size
 
 
+def test_many_short_columns_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(3 * 1000, dtype="int32").reshape(3, 1000)
+    np.savez(tmp_path / "a.npz", x=np.asfortranarray(array))
+    lazy, calls, read = npz.members(tmp_path / "a.npz")["x"], [], npz._read
+    monkeypatch.setattr(npz, "_read", lambda stream, count: (calls.append(count), read(stream, count))[1])
+    for chunk, most in ((1 << 20, 1), (4000, 4), (5, 1000)):
+        monkeypatch.setattr(npz, "_CHUNK", chunk)
+        calls.clear()
+        np.testing.assert_array_equal(lazy.rows(2), array[:2])
+        assert len(calls) <= most
+
+
+def test_text_that_is_no_unicode_is_one_sentence(tmp_path: Path) -> None:
+    for order in "<>":
+        good = np.array([["a\U0010ffff"], ["b"]], dtype=f"{order}U2")
+        bad = good.copy()
+        bad.view(f"{order}u4")[1, 0] = 0x7FFFFFFF
+        np.savez(
+            tmp_path / "a.npz",
+            good=good,
+            bad=bad,
+            fields=bad.view([("a", bad.dtype)]),
+            fortran=np.asfortranarray(bad.T),
+        )
+        found = npz.members(tmp_path / "a.npz")
+        np.testing.assert_array_equal(found["good"].rows(2), good)
+        for name in ("bad", "fields"):
+            with pytest.raises(CaseError, match=f"{name} holds text that is no Unicode"):
+                found[name].rows(2)
+
+
 def _zip(path: Path, members: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():

@@ -33,7 +33,7 @@ RAISING = {
     "a weight that no float holds": _compiled(loss_weights=NO_FLOAT),
 }
 RUNNING = {
-    "an output just small enough": sequential(dense(units=20_000_000)),
+    "an output just small enough": sequential(dense(units=16_000_000)),
     "three thresholds for one": {
         **SOUND,
         "compile_config": {"loss": "mse", "metrics": [layer("BinaryAccuracy", "keras.metrics", threshold=[1e308] * 3)]},
@@ -62,7 +62,7 @@ LARGE = {
 }
 
 CASES: dict[str, Case] = {
-    **{name: Case(with_model(config), "take over 320 MiB") for name, config in LARGE.items()},
+    **{name: Case(with_model(config), "take over 256 MiB") for name, config in LARGE.items()},
     **{name: Case(with_model(config), "last layers cannot be called") for name, config in UNCALLABLE.items()},
     **{name: Case(with_model(config), codes=(1,)) for name, config in RAISING.items()},
     **{name: Case(with_model(config), codes=(0, 1)) for name, config in RUNNING.items()},

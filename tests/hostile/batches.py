@@ -98,6 +98,9 @@ def _y(member: bytes, codes: tuple[int, ...] = (2,)) -> Case:
     return Case(with_batch({"x.npy": X, "y.npy": member}), codes=codes)
 
 
+FIELDS = header(
+    "{'descr': [" + ",".join(f"('f{i}', '<f8')" for i in range(2800)) + "], 'fortran_order': False, 'shape': (0,), }"
+)
 HEADERS = {
     "a header of 10**12 elements": _y(described("<f8", (10**12,), b"\0" * 64)),
     "a header of 10**12 bytes in rows": _y(described("<f8", (8, 10**11), b"\0" * 64)),
@@ -144,6 +147,26 @@ HEADERS = {
     "a header of a subarray of 10**9": _y(described([("a", "<f8", (10**9,))], (8, 1), b"\0" * 64)),
     "a header of zero bytes each": Case(with_batch({"x.npy": X, "y.npy": described("<U0", (10**12, 1))}), codes=(1, 2)),
     "a header of zero bytes, 2**63 wide": _y(described("<U0", (8, 2**63))),
+    "a header of arrays in an array": _y(described(("<f4", (2,)), (8, 1), bytes(64))),
+    "a header of text that is no Unicode": _y(described("<U1", (8, 1), b"\xff\xff\xff\x7f" * 8)),
+    "a header with integers of Python 2": _y(
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (8L, 1L), }", bytes(64)), (0,)
+    ),
+    "a header that is nearly none": _y(
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (8if 1else 2, 1), }", bytes(64))
+    ),
+    "2000 members with headers of 60000 bytes": Case(
+        with_batch(lambda f: zipped({"x.npy": X, **{f"y/{i}.npy": FIELDS for i in range(2000)}}, compression=DEFLATE)),
+        "bytes of headers",
+    ),
+    "3 million columns": Case(
+        with_batch(
+            lambda f: zipped(
+                {"x.npy": X, "y.npy": described("<f4", (8, 3_000_000), bytes(96_000_000), True)}, compression=DEFLATE
+            )
+        ),
+        codes=(0, 1),
+    ),
     "an empty member": _y(b""),
     "a member of text": _y(b"hello"),
     "a member of pickle": _y(b"\x80\x04cposix\nsystem\n."),
@@ -202,6 +225,12 @@ KEYS = {
     "a key with markup": _keys("y/[red]a[/red]"),
     "a key 20000 levels deep": _keys("y" + "/a" * 20_000),
     "a key of 60000 letters": _keys("y/" + "a" * 60_000),
+    "a key of 60000 letters outside of the roots": Case(
+        with_batch({"x.npy": X, f"yy {'ab ' * 20_000}.npy": Y}), r"^.{0,300}$"
+    ),
+    "a key of 60000 letters that the model lacks": Case(
+        with_batch({"i.npy": X, f"{'ab ' * 20_000}.npy": Y}), r"^.{0,300}$"
+    ),
     "a key of 5000 digits": _keys("y/" + "9" * 5000),
     "a key of other digits": _keys("y/٣"),
     "a key of superscript digits": _keys("y/²"),
@@ -291,6 +320,27 @@ TREES = {
     ),
     "a tree with the same leaf 20001 times": _tree({"kind": "list", "items": [LEAF] * 20_001}),
     "a tree with a name of escape codes": _tree({"kind": "dict", "items": [["\x1b[2J", {"kind": "leaf", "key": "y"}]]}),
+    "a tree with a namedtuple's field twice in two spellings": _tree(
+        {"kind": "namedtuple", "name": "T", "fields": ["\ufb01", "fi"], "items": [LEAF, LEAF]}
+    ),
+    "a tree with a namedtuple's private field in another spelling": _tree(
+        {"kind": "namedtuple", "name": "T", "fields": ["\uff3fcls"], "items": [LEAF]}
+    ),
+    "a tree with a whole number of 300 digits": _tree({"kind": "scalar", "value": 10**300}),
+    "a tree with a leaf of six million letters that is not there": Case(
+        with_batch(
+            lambda f: zipped(
+                {
+                    "__tree__.npy": npy(
+                        np.array(json.dumps({"version": 1, "x": {"kind": "leaf", "key": "ab cd " * 1_000_000}}))
+                    ),
+                    **{f"{f'ab cd{i} ' * 6000}.npy": Y for i in range(60)},
+                },
+                compression=DEFLATE,
+            )
+        ),
+        r"^.{0,300}$",
+    ),
     "a tree with roots that are unknown": _tree('{"version": 1, "z": {"kind": "none"}}'),
 }
 

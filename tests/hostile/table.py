@@ -19,9 +19,9 @@ MOST_MEMORY = 6 << 30
 
 
 def cases() -> dict[str, Case]:
-    from tests.hostile import advisories, arguments, batches, models, options
+    from tests.hostile import advisories, arguments, batches, computing, models, options
 
-    return {**advisories.CASES, **arguments.CASES, **models.CASES, **batches.CASES, **options.CASES}
+    return {**advisories.CASES, **arguments.CASES, **models.CASES, **computing.CASES, **batches.CASES, **options.CASES}
 
 
 def snapshot(folder: Path) -> dict[str, str]:

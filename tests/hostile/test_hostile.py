@@ -52,6 +52,8 @@ def test_a_hostile_case(results: dict[str, Any], name: str) -> None:
     assert done["executed"] == [] and done["written"] == [] and done["changed"] == []
     assert "Traceback" not in done["err"] and not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", done["out"] + done["err"])
     assert re.search(case.says, done["err"])
+    if done["code"] in (0, 1):
+        assert all(line.startswith("lossdoctor: ") for line in done["err"].splitlines())
     if done["code"] == 2:
         assert done["err"].startswith("lossdoctor: ") and len(done["err"].splitlines()) == 1 and done["out"] == ""
 

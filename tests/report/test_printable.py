@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lossdoctor.report import json as json_report
 from lossdoctor.report import text
-from lossdoctor.report.printable import printable
+from lossdoctor.report.printable import json_text, printable
 from lossdoctor.types import ReportData
 from tests.report.cases import CLEAN, PAIR, REPORTS, SWAP
 
@@ -48,6 +48,17 @@ def test_json_survives_half_a_surrogate_pair() -> None:
     rendered = json_report.render(HOSTILE)
     rendered.encode("utf-8")
     assert json.loads(rendered)["findings"][0]["message"] == NASTY
+
+
+def test_json_steers_no_terminal_and_keeps_the_names() -> None:
+    names = "".join(
+        map(chr, [*range(0xA0), 0x200F, 0x202E, 0x2028, 0x2066, 0xFEFF, 0xE0001, 0xD800, 0xFFFE, 0xE9, 0x1F600])
+    )
+    rendered = json_text({names: [names]})
+    assert all(c.isprintable() for c in rendered if c != "\n")
+    assert json.loads(rendered) == {names: [names]} and "\u00e9\U0001f600" in rendered
+    rendered = json_report.render(HOSTILE)
+    assert all(c.isprintable() for c in rendered if c != "\n") and r"\u202e" in rendered
 
 
 @pytest.mark.parametrize("name", REPORTS)
