@@ -45,6 +45,8 @@ class LossCall:
     `weight` its factor in the total (NaN where a step that raises did not show it).
     `arguments` are what a built-in loss hands to its function (from_logits, ignore_class, axis ...). `builtin` is true for Keras's own losses; `wrapped` for functions, whose arguments Keras squeezes.
     `containers` are those of the targets and of the outputs, each leaf its place in `targets` and `outputs`, where the loss got a subtree.
+    `metric`: the name of the class of a `Metric` in the place of a loss, and whether Keras has a `Loss` of that name (None: it is none).
+    `takes`: of a call that raised, another shape of its one target, seeded, on which `fit` gets past it (None: none that was tried).
     `weights_container`: the kind of container that its sample weights came in (None for one array).
     """
 
@@ -68,6 +70,8 @@ class LossCall:
     weight: float = 1.0
     arguments: Mapping[str, Any] = field(default_factory=dict)
     broadcast: Broadcast | None = None
+    takes: tuple[int, ...] | None = None
+    metric: tuple[str, bool] | None = None
 
     @property
     def subtree(self) -> bool:
@@ -109,6 +113,7 @@ class Run:
     "dispatch" (Keras pairing targets, outputs and losses), "loss" (inside call number `failed_call`),
     "gradient" (after the losses returned), "metrics" (only with the compiled metrics). `error_at` is "file:line: source" of the user's code, where
     the error came through it. `cause` is what it raises inside that call, where the metrics raise before any loss is reached.
+    `losses`: the names of Keras's own losses, where it raises that a name is none of them.
     """
 
     outcome: Outcome
@@ -118,6 +123,7 @@ class Run:
     failed_call: int | None = None
     error_at: str | None = None
     cause: str | None = None
+    losses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -226,7 +232,8 @@ class Readings:
 
     `trained` is what Keras computes on the model's output tensor; `probabilities` and `logits` what the
     loss returns on the plain values with `from_logits` False and True; `behind` what it returns on the
-    values in front of the activation with `from_logits=True` (None where there are none).
+    values in front of the activation with `from_logits=True` (None where there are none). `mask`, of an overlap (Dice, Tversky), which takes
+    probabilities and has no `from_logits`: its value with the target as the prediction, and with ten times the target.
     """
 
     call: int
@@ -235,6 +242,7 @@ class Readings:
     probabilities: float
     logits: float
     behind: float | None = None
+    mask: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -290,7 +298,7 @@ class MetricCall:
     """One metric that met one output in Keras's own `compute_metrics`.
 
     `function` names Keras's own function or class (None for the user's); `threshold` is that of a
-    metric that counts predictions above one.
+    metric that counts predictions above one, `arguments` some of Keras's own: `from_logits`, `sparse_y_pred` and `num_classes`, where it has them.
     """
 
     metric_path: str
@@ -302,6 +310,7 @@ class MetricCall:
     target_shape: tuple[int, ...]
     value: float | None = None
     threshold: float | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

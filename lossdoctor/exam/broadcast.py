@@ -1,4 +1,4 @@
-"""Does a loss expand its target against its output? Measured on seeded arrays of their shapes."""
+"""Does a loss expand its target against its output, and which shape does one take that raises? Measured on seeded arrays of their shapes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor import _keras, trees
+from lossdoctor.exam import standin
 from lossdoctor.exam.setup import SEED, Setup
 from lossdoctor.facts import Broadcast, LossCall, Run
 
@@ -24,8 +25,36 @@ def with_broadcasts(setup: Setup, run: Run) -> Run:
     losses = dict(trees.leaves("loss", setup.loss))
     return replace(
         run,
-        calls=tuple(replace(c, broadcast=_of_call(losses.get(c.loss_path), c)) for c in run.calls),
+        calls=tuple(
+            replace(
+                c,
+                broadcast=_of_call(losses.get(c.loss_path), c),
+                takes=_takes(setup, c) if c.number == run.failed_call else None,
+            )
+            for c in run.calls
+        ),
     )
+
+
+def _takes(setup: Setup, call: LossCall) -> tuple[int, ...] | None:
+    """A shape of the target on which Keras's `fit` gets past a loss that raises on the given one: the output's, else that without its last axis."""
+    if call.subtree or len(call.target_shapes) != 1 or call.targets[0] is None or call.label == "ctc":
+        return None
+    target, output = call.target_shapes[0], call.output_shapes[0]
+    if not output or -1 in target + output or math.prod(target) + math.prod(output) > _MOST_ENTRIES:
+        return None
+    random = np.random.default_rng(SEED)
+    plain = replace(setup, sample_weight=None, metrics=None, weighted_metrics=None)
+
+    def runs(shape: tuple[int, ...]) -> bool:
+        seeded = random.uniform(0.1, 0.9, shape).astype("float32")
+        flat = [seeded if path == call.targets[0] else leaf for path, leaf in trees.leaves("y", setup.y)]
+        run = standin.run(replace(plain, y=trees.pack(setup.y, flat)), "fit")
+        return call.number < len(run.calls) and run.calls[call.number].value_shape is not None
+
+    if runs(target):  # what raised was the values
+        return None
+    return next((shape for shape in (output, output[:-1]) if shape != target and runs(shape)), None)
 
 
 def _of_call(identifier: Any, call: LossCall) -> Broadcast | None:

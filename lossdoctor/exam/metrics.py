@@ -99,7 +99,16 @@ def _call(found: _Seen, outputs: _Known, targets: _Known) -> MetricCall:
         target_shape=tuple(np.shape(y_true)),
         value=value,
         threshold=_threshold(metric) if own else None,
+        arguments=_arguments(metric) if own else {},
     )
+
+
+_TOLD = ("from_logits", "sparse_y_pred", "num_classes")
+
+
+def _arguments(metric: Any) -> dict[str, Any]:
+    """Those of its arguments that say what it takes predictions for."""
+    return {key: value for key, value in metric.get_config().items() if key in _TOLD}
 
 
 def _threshold(metric: Any) -> float | None:

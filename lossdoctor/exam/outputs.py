@@ -6,6 +6,7 @@ import inspect
 import warnings
 from typing import Any
 
+import keras
 import numpy as np
 
 from lossdoctor import _keras, trees
@@ -123,7 +124,7 @@ def readings(setup: Setup, run: Run) -> dict[int, Readings]:
         for call in calls:
             target = targets.get(str(call.targets[0]))
             inner = None if target is None else _keras.resolve_loss(losses.get(call.loss_path), target, target)
-            if inner is None or not (has_logits(inner) or _keras.is_ctc(inner)):
+            if inner is None or not (has_logits(inner) or _keras.is_ctc(inner) or call.label in _OVERLAPS):
                 continue
             predicted = predicted or dict(trees.leaves("y_pred", standin.predictions(setup)))
             try:
@@ -142,9 +143,15 @@ def has_logits(loss: Any) -> bool:
     return function is not None and "from_logits" in inspect.signature(function).parameters
 
 
+# Losses of masks, which take probabilities and have no `from_logits`.
+_OVERLAPS = ("dice", "tversky")
+
+
 def _reading(setup: Setup, call: LossCall, inner: Any, target: Any, tensor: Any, place: int) -> Readings | None:
     if _keras.is_ctc(inner):
         return _ctc_reading(call, inner, target, tensor)
+    if call.label in _OVERLAPS:
+        return _overlap_reading(call, inner, target, tensor)
     mask, start, tail = setup.masks[place], setup.starts[place], setup.tails[place]
     plain = np.asarray(_keras.to_numpy(tensor), dtype="float32")
     asked = bool(_keras.loss_arguments(inner).get("from_logits", False))
@@ -173,6 +180,28 @@ def _ctc_reading(call: LossCall, inner: Any, target: Any, tensor: Any) -> Readin
         return None
     probabilities = tensors.scalar(inner(target, _keras.to_tensor(np.log(plain + np.float32(1e-30)))))
     return None if probabilities is None else Readings(call.number, True, trained, probabilities, trained)
+
+
+def _overlap_reading(call: LossCall, inner: Any, target: Any, tensor: Any) -> Readings | None:
+    """An overlap with a mask of zeros and ones, on the outputs as they are and through the activation that it wants."""
+    plain, given = np.asarray(_keras.to_numpy(tensor), dtype="float32"), np.asarray(target, dtype="float32")
+    given = given[..., None] if (*given.shape, 1) == plain.shape else given  # which Keras squeezes
+    if given.shape != plain.shape or not np.isin(given, (0, 1)).all():
+        return None
+    one_hot = given.shape[-1] > 1 and bool((given.sum(axis=-1) == 1).all())
+    squash = keras.ops.softmax if one_hot else keras.ops.sigmoid
+    trained, squashed, best, more = (
+        tensors.scalar(inner(target, value))
+        for value in (
+            tensor,
+            squash(_keras.to_tensor(plain)),
+            _keras.to_tensor(given),
+            _keras.to_tensor(10 * given),
+        )
+    )
+    if trained is None or squashed is None or best is None or more is None:
+        return None
+    return Readings(call.number, False, trained, trained, squashed, mask=(best, more))
 
 
 def reduced(loss: Any) -> Any:

@@ -195,6 +195,7 @@ def _run(setup: Setup, method: str, eager: bool, kept: list[tuple[Any, Log]] | N
                 stage=stage,
                 failed_call=len(log.calls) - 1 if stage == "loss" else None,
                 error_at=user_line(error),
+                losses=_loss_names() if _UNKNOWN in str(error) else (),
             )
         if not eager:
             return Run(Outcome("ok", loss=value), facts(log, setup))
@@ -207,6 +208,24 @@ def _run(setup: Setup, method: str, eager: bool, kept: list[tuple[Any, Log]] | N
         weights = _weights(setup, len(calls))
         calls = tuple(replace(call, weight=weight) for call, weight in zip(calls, weights, strict=True))
     return Run(Outcome("ok", loss=value), calls, gradients)
+
+
+# Keras's words for a loss's name that it does not know (`losses/__init__.py: get`).
+_UNKNOWN = "Could not interpret loss identifier"
+_SHORT = ("mse", "mae", "mape", "msle", "bce", "kld")
+
+
+def _loss_names() -> tuple[str, ...]:
+    """The names of functions that `compile` takes for a loss, and "crossentropy", which it resolves by the shapes."""
+
+    def known(name: str) -> bool:
+        try:
+            return callable(keras.losses.get(name))
+        except ValueError:  # no loss of that name
+            return False
+
+    functions = [name for name in dir(keras.losses) if name.islower() and not name.startswith("_")]
+    return ("crossentropy", *(name for name in (*functions, *_SHORT) if known(name)))
 
 
 def compiled(setup: Setup, loss: Tree, log: Log, eager: bool, extra: int = 0, fresh: bool = True) -> Any:

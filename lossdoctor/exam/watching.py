@@ -120,7 +120,14 @@ def _fact(number: int, call: _Call, log: Log, known: dict[str, tuple[int, ...]])
         weights_container=None if trees.is_leaf(call.sample_weight) else trees.container(call.sample_weight),
         value=tensors.scalar(value),
         value_shape=None if call.value is None else tensors.shape(call.value),
+        metric=_metric(call.watched.identifier),
     )
+
+
+def _metric(identifier: Any) -> tuple[str, bool] | None:
+    """The class's name of a metric that stands for a loss, and whether there is a loss of that name."""
+    cls = identifier if isinstance(identifier, type) else type(identifier)
+    return (cls.__name__, hasattr(keras.losses, cls.__name__)) if issubclass(cls, keras.metrics.Metric) else None
 
 
 def _numbered(tree: Tree) -> Tree:

@@ -5,6 +5,8 @@ An output whose loss gives it no gradient: on every draw of predictions the grad
 ## Why it matters
 The head stays at its initial weights. A rounded, thresholded or `argmax`-ed prediction, a `stop_gradient`, or a forgotten argument are the usual reasons.
 
+A metric of `keras.metrics` in the place of a loss keeps sums in variables, through which no gradient passes on TensorFlow.
+
 A model whose own graph ends in `round`, `floor`, `ceil`, `sign`, `argmax`, `argmin` or `stop_gradient` trains nothing behind it, under any loss.
 
 ## What to do
@@ -12,6 +14,7 @@ Compute the loss from `y_pred` itself; put metrics that round into `metrics`.
 
 ## Measured
 Keras 3.15.1: on TensorFlow a loss that reaches none of the variables raises "No gradients provided for any variable" (PyTorch 2.15: "does not require grad"); where another output has a gradient, nothing raises. JAX trains on zeros. A regularizer of a trainable layer has a gradient of its own: then TensorFlow raises nothing either.
+`loss=keras.metrics.MeanSquaredError()`: TensorFlow raises "No gradients provided for any variable", beside another loss it raises nothing and the output stays as it is; JAX trains as with the loss of that name.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from collections.abc import Iterator
 from lossdoctor.facts import Exam, LossCall
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
-from lossdoctor.types import Finding, Fix
+from lossdoctor.types import Finding, Fix, Made
 
 # TensorFlow's and PyTorch's.
 _WORDS = ("No gradients", "does not require grad")
@@ -30,10 +33,12 @@ _WORDS = ("No gradients", "does not require grad")
 
 def check(exam: Exam) -> Iterator[Finding]:
     """Custom calls, output by output."""
+    metrics = [call for call in exam.fit.calls if call.metric is not None]
     if shared.raises(exam):
         if exam.fit.stage == "gradient" and any(words in shared.error(exam) for words in _WORDS):
-            yield _unreached(exam)
+            yield from (_metric(exam, call) for call in metrics) if metrics else (_unreached(exam),)
         return
+    yield from (_metric(exam, call) for call in metrics)
     yield from _blocked(exam)
     gradients = {g.output: g for g in exam.fit.gradients}
     minima = {m.call: m for m in exam.probes.minima}
@@ -42,6 +47,7 @@ def check(exam: Exam) -> Iterator[Finding]:
         values = [d.values[call.number] for d in exam.probes.draws if call.number < len(d.values)]
         if (
             call.builtin
+            or call.metric is not None
             or not call.weight
             or not values
             or any(v is None or v == 0 or not math.isfinite(v) for v in values)
@@ -78,6 +84,31 @@ def _finding(call: LossCall, output: str, partly: bool, certain: bool, exam: Exa
                 "where the gradient is lost is in the loss's own code",
             ),
         ),
+    )
+
+
+def _metric(exam: Exam, call: LossCall) -> Finding:
+    """A metric that was given as a loss."""
+    assert call.metric is not None
+    name, has_loss = call.metric
+    outputs = [str(o) for o in call.outputs if o is not None]
+    norms = {g.output: g.norm for g in exam.fit.gradients if g.output in outputs}
+    raised = shared.raises(exam)
+    dead = raised or not any(norms.values())
+    end = "fit raises" if raised else "nothing trains this output" if dead else "it trains here, and not on TensorFlow"
+    if has_loss:
+        fix = repairs.other_loss("use the loss of that name", exam, call.loss_path, Made(name))
+    else:
+        fix = repairs.by_hand(
+            "give the metric in `metrics`, and a loss as loss", "loss", f"Keras has no loss of the name {name}"
+        )
+    return RULE.finding(
+        "error" if dead else "info",
+        "raises" if raised else "silent" if dead else "note",
+        f"{call.loss_path} is the metric {name}, not a loss: a metric counts in variables, through which no gradient has to pass, and {end}.",
+        where=(*outputs, call.loss_path),
+        evidence={"error": shared.error(exam)} if raised else {f"gradient norm at {o}": n for o, n in norms.items()},
+        fixes=(fix,),
     )
 
 
@@ -173,6 +204,16 @@ RULE = Rule(
         Example(
             "a stopped gradient",
             _MODEL.replace("{body}", "return ops.mean(ops.abs(y_true - ops.stop_gradient(y_pred)), axis=-1)"),
+            "error|info",
+        ),
+        Example(
+            "a metric in the place of a loss",
+            """\
+i = keras.Input((4,))
+model = keras.Model(i, layers.Dense(1)(i))
+model.compile(loss=keras.metrics.MeanSquaredError())
+x, y = np.ones((8, 4)), np.arange(8.0)[:, None]
+""",
             "error|info",
         ),
         Example(

@@ -11,7 +11,7 @@ Give the target the output's shape, or the output the target's width.
 ## Measured
 Keras 3.15.1, TensorFlow: categorical cross-entropy on `(8, 4)` targets and `(8, 3)` outputs raises "must have the same shape";
 MSE on the same raises from the backend ("Incompatible shapes"); sparse cross-entropy on one-hot `(8, 3)` targets raises
-"must have rank (ndim)".
+"must have rank (ndim)", and on `(8, 6)` targets, whose output would have to be `(8, 6, 3)`. Which shape a loss takes is tried.
 """
 
 from __future__ import annotations
@@ -39,10 +39,15 @@ def check(exam: Exam) -> Iterator[Finding]:
     if len(target) != len(output) or (target == output and call.label not in shared.SPARSE):
         return
     where = (str(call.targets[0]), str(call.outputs[0]))
+    taken = (
+        f" takes targets of shape {call.takes} on this output"
+        if call.takes not in (None, output)
+        else " cannot compare them"
+    )
     yield RULE.finding(
         "error",
         "raises",
-        f"{where[0]} has shape {target} and {where[1]} {output}: {call.label} cannot compare them, and fit raises.",
+        f"{where[0]} has shape {target} and {where[1]} {output}: {call.label}{taken}, and fit raises.",
         where=where,
         evidence={
             "target shape": list(target),
@@ -61,6 +66,12 @@ def _fixes(exam: Exam, call: LossCall) -> tuple[Fix, ...]:
             repairs.crossentropy("one-hot targets want the dense loss", exam, call, "categorical_crossentropy"),
             repairs.on_leaf("or turn the targets into class numbers", exam, path, f"np.argmax({path}, -1)", "review"),
         )
+    steps = shared.missing_axis(call)
+    if steps is not None:
+        return (repairs.with_steps(exam, call, steps),)
+    if call.takes not in (None, output):
+        title = f"give {path} the shape {call.takes}, or use a loss for targets of shape {target}"
+        return (repairs.by_hand(title, "batch", "which of the two is meant is not written"),)
     return (
         repairs.by_hand(
             f"give {path} the output's shape {output}, or the output the target's {target}",
@@ -87,6 +98,11 @@ RULE = Rule(
     bad=(
         Example(
             "four classes in the targets, three in the output", _MODEL + "y = np.eye(4)[np.arange(8) % 4]\n", "error"
+        ),
+        Example(
+            "class numbers of six steps for an output without steps",
+            _MODEL.replace("categorical", "sparse_categorical") + "y = np.arange(48).reshape(8, 6) % 3\n",
+            "error",
         ),
     ),
     good=(Example("as many as the output has", _MODEL + "y = np.eye(3)[np.arange(8) % 3]\n"),),

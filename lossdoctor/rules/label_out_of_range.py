@@ -38,17 +38,18 @@ def check(exam: Exam) -> Iterator[Finding]:
         if shared.wrong_encoding(exam, call) or shared.transposition(call):
             continue
         found = exam.values.get(str(call.targets[0]))
-        if found is None or found.numbers is None or not call.output_shapes[0]:
+        axis = shared.class_axis(call)
+        if found is None or found.numbers is None or axis is None:
             continue
         raised = shared.failed_in(exam, call) or (
             shared.raises(exam) and exam.fit.stage in ("loss", "gradient", "metrics")
         )
-        units = call.output_shapes[0][int(call.arguments.get("axis", -1))]
+        units = call.output_shapes[0][axis]
         numbers, span = found.numbers, shared.span(found)
         if span is None:
             continue
         wrong = ((numbers < 0) | (numbers >= units)) & (abs(numbers) < float("inf"))
-        if call.arguments.get("ignore_class") is not None:
+        if isinstance(call.arguments.get("ignore_class"), int | float):
             wrong &= numbers != call.arguments["ignore_class"]
         if found.counted is not None and not raised:
             wrong &= found.counted
@@ -173,7 +174,7 @@ def _of_ctc(exam: Exam, found: Values, units: int, outside: bool, zeros: bool) -
     """Zeros for one number behind all labels; one more for labels that are counted from 0."""
     numbers, path = found.numbers, found.path
     assert numbers is not None
-    low, high = shared.span(found) or (0.0, 0.0)
+    high = float(found.kept().max())
     beyond = set(numbers[(numbers < 0) | (numbers >= units)].tolist())
     if outside and not zeros and len(beyond) == 1:
         value = int(next(iter(beyond)))

@@ -1,10 +1,11 @@
 """
 ## What it sees
-A cross-entropy whose `from_logits` does not fit the activation that the output leaves through, in either direction; measured by reading the same predictions both ways.
+A cross-entropy whose `from_logits` does not fit the activation that the output leaves through, in either direction; measured by reading the same predictions both ways. Also logits under Dice or Tversky, which take probabilities.
 
 ## Why it matters
 `from_logits=True` on a softmax or sigmoid output applies the activation twice: the loss is wrong, its gradient small, and the model hardly learns. `from_logits=False` on a linear output
 takes any number for a probability: everything outside 0..1 is clipped and has no useful gradient.
+Dice and Tversky clip nothing: on a linear output they fall below 0, and the mask is not where they are smallest.
 
 ## What to do
 Either no activation and `from_logits=True`, or the activation and `from_logits=False`.
@@ -13,6 +14,7 @@ Either no activation and `from_logits=True`, or the activation and `from_logits=
 Keras 3.15.1. Softmax or sigmoid in the last layer, `from_logits=True`: on TensorFlow Keras finds the values in front of the activation (`_keras_logits`) and uses those: exactly compensated; on JAX the
 activation is applied twice. Behind a `Reshape` it is applied twice on TensorFlow too. Linear output, `from_logits=False`: no warning on either.
 `CTC` takes logits and has no `from_logits`: perfect probabilities cost 0.96, their logarithms 5e-7; there nothing looks behind a softmax, on either backend.
+`Dice` and `Tversky` have no `from_logits`: the mask itself costs 0, ten times the mask -0.82, logits of -10 and 10 for a mask of half the pixels -19, on both backends.
 Log-softmax output with sparse cross-entropy, `from_logits=False`: a constant loss without gradient.
 """
 
@@ -42,6 +44,9 @@ def check(exam: Exam) -> Iterator[Finding]:
             continue  # LD603's
         if reading.from_logits:
             yield from _twice(exam, call, reading, activation)
+        elif reading.mask is not None:
+            if activation.name == "linear" and reading.mask[1] < reading.mask[0]:
+                yield _overlap(exam, call, reading, reading.mask)
         elif activation.name != "linear" and not activation.measured:
             continue  # its range is not known
         elif not shared.within_unit(activation):
@@ -138,6 +143,28 @@ def _never(exam: Exam, call: LossCall, reading: Readings, activation: Activation
     )
 
 
+def _overlap(exam: Exam, call: LossCall, reading: Readings, mask: tuple[float, float]) -> Finding:
+    """Dice or Tversky of logits."""
+    output, found = str(call.outputs[0]), exam.values.get(str(call.targets[0]))
+    numbers = None if found is None else found.numbers
+    one_hot = numbers is not None and numbers.shape[-1] > 1 and bool((numbers.sum(axis=-1) == 1).all())
+    wanted = "softmax" if one_hot else "sigmoid"
+    return RULE.finding(
+        "error",
+        "silent",
+        f"{output} is linear, but {call.label} takes probabilities: the mask itself costs {shared.number(mask[0])}, and ten times the mask "
+        f"{shared.number(mask[1])}, so that what Keras trains towards is not the mask.",
+        where=(output, call.loss_path),
+        evidence={
+            "loss as trained (no sample weights)": reading.trained,
+            f"loss of the {wanted} of the outputs": reading.logits,
+            "loss with the target as prediction": mask[0],
+            "loss with ten times the target as prediction": mask[1],
+        },
+        fixes=(repairs.activation(f'end the model with activation="{wanted}"', exam, output, wanted),),
+    )
+
+
 def _evidence(reading: Readings) -> dict[str, object]:
     return {
         "loss as trained (no sample weights)": reading.trained,
@@ -152,6 +179,12 @@ i = keras.Input((4,))
 model = keras.Model(i, {output})
 x, y = np.ones((8, 4)), np.eye(3)[np.arange(8) % 3]
 model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits={flag}))
+"""
+_MASKS = """\
+i = keras.Input((8, 8, 3))
+model = keras.Model(i, layers.Conv2D(1, 1{activation})(i))
+model.compile(loss=keras.losses.{loss}())
+x, y = np.ones((4, 8, 8, 3)), np.arange(256).reshape(4, 8, 8, 1) % 2
 """
 
 RULE = Rule(
@@ -181,8 +214,14 @@ x, y = np.ones((8, 12, 4)), 1 + np.arange(24).reshape(8, 3) % 4
 """,
             "error",
         ),
+        Example(
+            "Dice, which takes probabilities, on a linear output",
+            _MASKS.format(activation="", loss="Dice"),
+            "error",
+        ),
     ),
     good=(
+        Example("Tversky on a sigmoid", _MASKS.format(activation=', activation="sigmoid"', loss="Tversky")),
         Example(
             "softmax and probabilities", _MODEL.format(output='layers.Dense(3, activation="softmax")(i)', flag=False)
         ),

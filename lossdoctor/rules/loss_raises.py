@@ -6,7 +6,7 @@
 Training will stop at the first batch.
 
 ## What to do
-Read the line named: it is the innermost line of your own code that the error came through.
+Read the line named: it is the innermost line of your own code that the error came through. A loss's name that Keras does not know: the nearest that it knows is tried.
 
 ## Measured
 Keras 3.15.1: whatever a loss raises reaches the caller of `fit` unchanged. The step is run as it was compiled: on TensorFlow a loss with
@@ -17,10 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor import near, trees
 from lossdoctor.facts import Exam
 from lossdoctor.rules import repairs, shared
 from lossdoctor.rules.rule import Example, Rule
 from lossdoctor.types import Finding
+
+# A name this short is near to anything.
+_LETTERS = 2
 
 
 def check(exam: Exam) -> Iterator[Finding]:
@@ -55,8 +59,37 @@ def check(exam: Exam) -> Iterator[Finding]:
     )
 
 
+def _unknown(exam: Exam) -> Finding | None:
+    """A loss by a name that Keras does not know, with the nearest that it knows."""
+    said = shared.error(exam)
+    for path, leaf in trees.leaves("loss", exam.case.compile.loss) if exam.fit.losses else ():
+        if not isinstance(leaf, str) or not said.endswith(f": {leaf}"):
+            continue
+        meant = near.nearest(leaf, exam.fit.losses) if len(leaf) > _LETTERS else []
+        return RULE.finding(
+            "error",
+            "raises",
+            f"{path} is {leaf!r}, and Keras has no loss of that name{near.did_you_mean(leaf, meant)}: fit raises.",
+            where=(path,),
+            evidence={"error": said},
+            fixes=(
+                repairs.other_loss(f"name it {meant[0]!r}", exam, path, meant[0])
+                if meant
+                else repairs.by_hand(
+                    "give the name of a loss of Keras's, or the function itself",
+                    "loss",
+                    "no name that Keras knows is near",
+                ),
+            ),
+        )
+    return None
+
+
 def unexplained(exam: Exam) -> Finding:
     """For a `fit` that raises where no rule found out why: Keras's own words."""
+    unknown = _unknown(exam)
+    if unknown is not None:
+        return unknown
     stage = {
         "model": "calling the model on x",
         "data": "before any loss was reached",
@@ -104,6 +137,18 @@ RULE = Rule(
         Example(
             "a matrix product of shapes that do not fit",
             "def custom(y_true, y_pred):\n    return ops.mean(ops.matmul(y_true, y_pred))\n\n" + _MODEL,
+            "error",
+        ),
+        Example("a name that Keras does not know", _MODEL.replace("custom", '"mean_sqared_error"'), "error"),
+        Example(
+            "triplets of a batch that is no multiple of 3, whatever the targets' rank",
+            """\
+def triplets(y_true, y_pred):
+    near, far = y_pred[0::3] - y_pred[1::3], y_pred[0::3] - y_pred[2::3]
+    return ops.mean(ops.maximum(ops.sum(near**2, -1) - ops.sum(far**2, -1) + 1, 0.0))
+
+"""
+            + _MODEL.replace("custom", "triplets").replace("np.ones((8, 3))", "np.zeros(8)"),
             "error",
         ),
     ),

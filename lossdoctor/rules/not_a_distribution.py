@@ -6,7 +6,7 @@ Targets of a cross-entropy that are no probabilities: rows that do not sum to 1 
 Outside 0 to 1 binary cross-entropy has no minimum: it falls without end as the prediction saturates. Rows that sum to something else weigh samples differently, or mean several labels, which a softmax cannot give.
 
 ## What to do
-Images: divide by 255. Labels -1 and 1: `(y + 1) / 2`. Several labels at once: sigmoid with binary cross-entropy.
+Images: divide by 255. Labels -1 and 1: `(y + 1) / 2`. Labels 1 and 2: `y - 1`. Several labels at once: sigmoid with binary cross-entropy.
 
 ## Measured
 Keras 3.15.1: neither loss checks its targets; on PyTorch 2.15 `binary_crossentropy` raises "all elements of target should be between 0 and 1". Rows of zeros count as nothing under `categorical_crossentropy` (a usual way to mask) and are not told, but on TensorFlow (below).
@@ -83,7 +83,11 @@ def _outside(exam: Exam, call: LossCall, found: Values) -> Iterator[Finding]:
     kept = found.kept()
     low, high = float(kept.min()), float(kept.max())
     path = found.path
-    if set(kept[:1000].tolist()) <= {-1.0, 1.0}:
+    two = set(kept[:1000].tolist())
+    if two == {low, high} and high - low == 1 and low == round(low) and bool(((kept == low) | (kept == high)).all()):
+        code = f"{path} - {low:.0f}" if low > 0 else f"{path} + {-low:.0f}"
+        fix = repairs.on_leaf("count the two classes from 0", exam, path, code, "review")
+    elif two <= {-1.0, 1.0}:
         fix = repairs.on_leaf("turn -1 and 1 into 0 and 1", exam, path, f"({path} + 1) / 2", "review")
     elif low >= 0 and high <= 255 and high > 1.5:
         fix = repairs.on_leaf("scale to 0..1", exam, path, f"{path} / {255 if high > 15 else high:.0f}", "review")
@@ -216,6 +220,13 @@ RULE = Rule(
             "pixels up to 255",
             _MODEL.format(
                 activation="sigmoid", loss="binary_crossentropy", targets="np.linspace(0.0, 255.0, 24).reshape(8, 3)"
+            ),
+            "error",
+        ),
+        Example(
+            "two classes counted from 1",
+            _MODEL.format(
+                activation="sigmoid", loss="binary_crossentropy", targets="1 + np.arange(24).reshape(8, 3) % 2"
             ),
             "error",
         ),

@@ -12,7 +12,7 @@ Give the target the rank of the output: `y[:, None]`, `y[..., None]`, or `np.squ
 ## Measured
 Keras 3.15.1, TensorFlow: built-in losses and functions squeeze `(N,)` against `(N, 1)` (`losses/loss.py:
 squeeze_or_expand_to_same_rank`); a `Loss` subclass is not squeezed. Categorical cross-entropy on `(N,)` labels raises
-"must have the same rank". On `(N, T, 1)` outputs with `(N, T)` targets the mean runs over T: the default reduction gives the same number,
+"must have the same rank". That ranks are to blame for what a loss raises is tried: it must run on a target of another shape. On `(N, T, 1)` outputs with `(N, T)` targets the mean runs over T: the default reduction gives the same number,
 `reduction="sum"` one T times smaller, without a word. A masked `(N, T, 1)` output with `(N, T)` targets raises.
 """
 
@@ -41,11 +41,19 @@ def check(exam: Exam) -> Iterator[Finding]:
         where = (str(call.targets[0]), str(call.outputs[0]))
         evidence = {"target shape": list(target), "output shape": list(output), "loss": call.label}
         if call.value_shape is None:
-            if shared.raises(exam) and exam.fit.stage == "loss" and exam.fit.failed_call == call.number:
+            # A loss of the user's own that raises on other shapes, too, has another reason: LD804's.
+            if shared.failed_in(exam, call) and (call.builtin or call.takes is not None):
+                taken = (
+                    "takes equal ranks"
+                    if call.takes == output
+                    else "cannot take them together"
+                    if call.takes is None
+                    else f"takes targets of shape {call.takes} on this output"
+                )
                 yield RULE.finding(
                     "error",
                     "raises",
-                    f"{where[0]} has shape {target} and {where[1]} {output}: {call.label} takes equal ranks, and fit raises.",
+                    f"{where[0]} has shape {target} and {where[1]} {output}: {call.label} {taken}, and fit raises.",
                     where=where,
                     evidence={**evidence, "error": shared.error(exam)},
                     fixes=_fixes(exam, call),
@@ -86,11 +94,17 @@ def _squeezed(target: tuple[int, ...], output: tuple[int, ...]) -> bool:
 
 def _fixes(exam: Exam, call: LossCall) -> tuple[Fix, ...]:
     path = str(call.targets[0])
+    if call.label == "ctc":
+        title = "give ctc targets of the axes (samples, labels), and outputs of (samples, steps, classes)"
+        return (repairs.by_hand(title, "batch", "where the samples end is not written"),)
     right = repairs.to_output_rank(f"give {path} the output's rank", exam, call)
+    steps = shared.missing_axis(call)
+    if steps is not None and right is None:
+        return (repairs.with_steps(exam, call, steps),)
     return (
         right
         or repairs.by_hand(
-            f"give {path} the shape {call.output_shapes[0]}, or use a loss for targets of shape {call.target_shapes[0]}",
+            f"give {path} the shape {call.takes or call.output_shapes[0]}, or use a loss for targets of shape {call.target_shapes[0]}",
             "batch",
             "which of the two is meant is not written",
         ),
@@ -115,6 +129,17 @@ RULE = Rule(
             "one number a sample for three outputs",
             _MODEL.replace("{units}", '3, activation="softmax"')
             + 'model.compile(loss="categorical_crossentropy")\ny = np.linspace(0.0, 0.9, 8)\n',
+            "error",
+        ),
+        Example(
+            "a loss of one's own that indexes the target's columns",
+            """\
+def by_columns(y_true, y_pred):
+    return ops.mean(ops.square(y_true[:, :1] - y_pred), axis=-1)
+
+"""
+            + _MODEL.replace("{units}", "3")
+            + "model.compile(loss=by_columns)\ny = np.arange(8.0)\n",
             "error",
         ),
         Example(

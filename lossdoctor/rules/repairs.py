@@ -162,13 +162,24 @@ def without_loss(exam: Exam, untrained: Collection[str]) -> Tree:
 
 
 def to_output_rank(title: str, exam: Exam, call: LossCall) -> Fix | None:
-    """A last axis of size 1 added to the target, or taken from it, where that gives it the output's rank."""
+    """A last axis of size 1 added to the target, or taken from it, where that gives it the output's rank and, but for the number of rows, its shape."""
     path, target, output = str(call.targets[0]), call.target_shapes[0], call.output_shapes[0]
-    if len(target) == len(output) - 1 and output[-1] == 1:
+    if (*target, 1)[1:] == output[1:] and len(target) == len(output) - 1:
         return on_leaf(title, exam, path, f"{path}[..., None]")
-    if len(target) == len(output) + 1 and target[-1] == 1:
+    if target[1:] == (*output, 1)[1:] and len(target) == len(output) + 1:
         return on_leaf(title, exam, path, f"np.squeeze({path}, -1)")
     return None
+
+
+def with_steps(exam: Exam, call: LossCall, steps: int) -> Fix:
+    """The output with the axis of steps that its target has; by hand."""
+    output = call.output_shapes[0]
+    shape, taken = (output[0], steps, *output[1:]), output[:-1] if call.label in shared.SPARSE else output
+    return by_hand(
+        f"give {call.outputs[0]} the shape {shape} (return_sequences=True, where a recurrent layer gives its last step alone), or {call.targets[0]} the shape {taken}",
+        "model",
+        "which of the two is meant is not written",
+    )
 
 
 def activation(

@@ -112,6 +112,15 @@ def is_wrong_pair(call: LossCall, activation: Activation) -> bool:
     return several and activation.name == "sigmoid" and "categorical" in call.label
 
 
+def missing_axis(call: LossCall) -> int | None:
+    """The size of the target's second axis, as of steps, where that alone keeps it from what the loss takes on this output."""
+    target, output = call.target_shapes[0], call.output_shapes[0]
+    wanted = output[:-1] if call.label in SPARSE else output
+    if call.label in SPARSE and target[-1:] == (1,):
+        target = target[:-1]  # as Keras squeezes it
+    return target[1] if len(target) > 1 and wanted and (target[0], *target[2:]) == wanted else None
+
+
 def failed_in(exam: Exam, call: LossCall) -> bool:
     """True where fit raises inside this call."""
     return raises(exam) and exam.fit.stage == "loss" and exam.fit.failed_call == call.number
@@ -136,6 +145,8 @@ _ONE_HOT = (
     "categorical_focal_crossentropy",
     "categorical_hinge",
     "kl_divergence",
+    "dice",
+    "tversky",
 )
 # Losses that take class numbers, one axis less than the output.
 SPARSE = ("sparse_categorical_crossentropy", "categorical_generalized_cross_entropy")

@@ -162,7 +162,9 @@ def _finding(
             if prod(target) > prod(output)
             else "target value is used for several output values"
         )
-        message = f"{shapes}: each {what}. {quiet}"
+        steps = shared.missing_axis(call)
+        lacks = "" if steps is None else f" {where[1]} has no axis for the {steps} of {where[0]}."
+        message = f"{shapes}: each {what}.{lacks} {quiet}"
         severity, impact = "error", "silent"
     elif prod(target) >= prod(output):
         return None
@@ -193,6 +195,9 @@ def _fixes(exam: Exam, call: LossCall, target: tuple[int, ...], output: tuple[in
     right = repairs.to_output_rank(f"give {path} the output's shape", exam, call)
     if right is not None:
         return (right,)
+    steps = shared.missing_axis(call)
+    if steps is not None:
+        return (repairs.with_steps(exam, call, steps),)
     if len(target) == len(output) and target[:-1] == output[:-1] and target[-1] == 1:
         same = repairs.on_leaf(
             "if every column has this target: write it out",
@@ -246,6 +251,14 @@ RULE = Rule(
         Example(
             "one target for three outputs",
             _MODEL.format(units=3, loss='"mse"') + "y = np.arange(8.0)[:, None]\n",
+            "error",
+        ),
+        Example(
+            "an LSTM gives its last step alone, and the targets have all steps",
+            "i = keras.Input((6, 4))\n"
+            "model = keras.Model(i, layers.Dense(1)(layers.LSTM(3)(i)))\n"
+            'model.compile(loss="mse")\n'
+            "x, y = np.ones((8, 6, 4)), np.arange(48.0).reshape(8, 6, 1)\n",
             "error",
         ),
         Example(

@@ -3,7 +3,7 @@
 Class numbers where the loss takes one row a class (one-hot), or one-hot rows where the loss takes class numbers.
 
 ## Why it matters
-Keras mostly raises, with a message about ranks or shapes that does not say what to do. Losses that broadcast (categorical hinge, KL divergence, MSE) train on
+Keras mostly raises, with a message about ranks or shapes that does not say what to do. Losses that broadcast (categorical hinge, KL divergence, Dice, MSE) train on
 nonsense instead.
 
 ## What to do
@@ -12,7 +12,7 @@ Class numbers: `sparse_categorical_crossentropy`. One-hot rows: `categorical_cro
 ## Measured
 Keras 3.15.1, TensorFlow and JAX: `categorical_crossentropy` on `(N,)` labels raises "must have the same rank", on `(N, 1)` "must have the same shape";
 `sparse_categorical_crossentropy` on `(N, K)` one-hot rows raises ("must have rank (ndim)"); `categorical_hinge` and `kl_divergence` on `(N, 1)` labels
-broadcast and train.
+broadcast and train, as do `dice` and `tversky` on `(N, H, W, 1)` labels.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ def _finding(exam: Exam, call: LossCall, encoding: str) -> Finding:
                 else ()
             ),
             repairs.on_leaf(
-                "or turn the numbers into one-hot rows", exam, target, f"keras.utils.to_categorical({target}, {units})"
+                f"{'or ' if sparse else ''}turn the numbers into one-hot rows",
+                exam,
+                target,
+                f"keras.utils.to_categorical({target}, {units})",
             ),
         )
     else:
@@ -120,6 +123,14 @@ RULE = Rule(
         Example(
             "class numbers that broadcast",
             _MODEL.format(loss="kl_divergence") + "y = (np.arange(8) % 3)[:, None]\n",
+            "error",
+        ),
+        Example(
+            "class numbers of pixels under Dice",
+            "i = keras.Input((8, 8, 3))\n"
+            'model = keras.Model(i, layers.Conv2D(3, 1, activation="softmax")(i))\n'
+            "model.compile(loss=keras.losses.Dice())\n"
+            "x, y = np.ones((4, 8, 8, 3)), np.arange(256).reshape(4, 8, 8, 1) % 3\n",
             "error",
         ),
     ),
