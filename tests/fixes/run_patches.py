@@ -85,7 +85,8 @@ def run(number: int) -> dict[str, Any]:
         model = patch.compile_model(model)
     if hasattr(patch, "adapt_batch"):
         x, y, weights = patch.adapt_batch(x, y, weights)
-    predicted = model(keras.tree.map_structure(keras.ops.convert_to_tensor, x), training=False)
+    tensors = keras.tree.map_structure(lambda leaf: None if leaf is None else keras.ops.convert_to_tensor(leaf), x)
+    predicted = model(tensors, training=False)
     config = model._compile_config.config
     names = getattr(model, "output_names", None)
     try:
