@@ -14,6 +14,8 @@ from contextlib import contextmanager
 
 _SECONDS, _SECONDS_A_LAYER = 10.0, 0.01
 _MEMORY = 2 << 30
+# For weights that are loaded, packed or not.
+_BYTES_A_SECOND, _TIMES_ITS_SIZE = 20e6, 8
 _EVERY = 0.05
 _UNREADABLE = 2
 _asked = threading.Event()
@@ -30,28 +32,30 @@ def enforced() -> Iterator[None]:
 
 
 @contextmanager
-def bounded(source: str, layers: int) -> Iterator[None]:
-    """Inside, so much processor time (more for more layers) and so much more memory may be taken to make what `source` holds."""
+def bounded(source: str, layers: int, size: int = 0) -> Iterator[None]:
+    """Inside, so much processor time and so much more memory may be taken to make what `source` holds: more for more layers and for `size` bytes of weights."""
     if not _asked.is_set():
         yield
         return
     done = threading.Event()
-    seconds = _SECONDS + _SECONDS_A_LAYER * layers
+    seconds = _SECONDS + _SECONDS_A_LAYER * layers + size / _BYTES_A_SECOND
+    memory = _MEMORY + _TIMES_ITS_SIZE * size
     # The bounds stand before anything else is done, whenever the thread gets its turn.
-    until, most = time.process_time() + seconds, _memory() + _MEMORY
-    threading.Thread(target=_watch, args=(done, source, seconds, until, most), daemon=True).start()
+    until, most = time.process_time() + seconds, _memory() + memory
+    time_told, memory_told = f"{seconds:.0f} s", f"{memory >> 30} GiB of memory"
+    threading.Thread(target=_watch, args=(done, source, (until, time_told), (most, memory_told)), daemon=True).start()
     try:
         yield
     finally:
         done.set()
 
 
-def _watch(done: threading.Event, source: str, seconds: float, until: float, most: int) -> None:
+def _watch(done: threading.Event, source: str, time_bound: tuple[float, str], memory_bound: tuple[int, str]) -> None:
+    """Ends the process where one of the bounds, each with its words, is passed before it is `done`."""
     while not done.wait(_EVERY):
-        if time.process_time() > until:
-            _end(f"{source}: making its parts takes over {seconds:.0f} s")
-        if _memory() > most:
-            _end(f"{source}: making its parts takes over {_MEMORY >> 30} GiB of memory")
+        for found, (most, told) in ((time.process_time(), time_bound), (_memory(), memory_bound)):
+            if found > most:
+                _end(f"{source}: making its parts takes over {told}")
 
 
 def _memory() -> int:

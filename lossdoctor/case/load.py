@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -59,7 +60,7 @@ def load_case(
     if read is not None:
         wanted = needs_loss and given["loss"] is None
         # What the user's own code takes is the user's own affair.
-        with contextlib.nullcontext() if objects or unsafe else bounded(source, _layers(read.config)):
+        with _bounded(read, trusted=bool(objects) or unsafe):
             live = model.rebuild(read, known, unsafe)
             saved, unknown = model.saved_arguments(read, live, known, unsafe, need_loss=wanted)
         moved, notes = model.moved_layers(read, live), keras2.notes(read)
@@ -96,8 +97,25 @@ def load_case(
     if forward:
         if held.x is None:
             raise CaseError("--forward runs the model on x, and the batch has none; add x to the batch.")
-        whole_model = live if read is None else model.with_weights(source, known, unsafe)
+        with _bounded(read, trusted=bool(objects) or unsafe, weights=True):
+            whole_model = live if read is None else model.with_weights(source, known, unsafe)
     return Case(spec, held, chosen, versions, rows, whole_model)
+
+
+def _bounded(
+    read: archives.ModelArchive | None, *, trusted: bool, weights: bool = False
+) -> contextlib.AbstractContextManager[None]:
+    """The bounds for making a model out of a file, none for what is trusted."""
+    if read is None or trusted:
+        return contextlib.nullcontext()
+    return bounded(read.path, _layers(read.config), _size(read.path) if weights else 0)
+
+
+def _size(path: str) -> int:
+    """The bytes of a file, or of all files of a folder."""
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(path) for name in names)
 
 
 def _layers(config: Mapping[str, Any]) -> int:

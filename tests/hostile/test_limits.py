@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from lossdoctor import limits
 from tests.cli.test_cli import COMMAND
-from tests.hostile.build import SOUND, archive, layer, sound
+from tests.hostile.build import SOUND, archive, dense, layer, sequential, sound
 
 LIMITED = """
 import time
@@ -54,6 +55,22 @@ def test_nothing_is_ended_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) ->
     unasked = LIMITED.replace("limits.enforced(), ", "")
     assert run("[None for _ in range(10**7)]; time.sleep(0.2)", 0.01, unasked) == (0, "done\n", "")
     assert not limits._asked.is_set()
+
+
+def test_weights_of_another_size_than_the_layers(tmp_path: Path) -> None:
+    """The layers of the config are made before the weights of the file are found not to fit them."""
+    import keras
+
+    arguments = sound(tmp_path)
+    model = keras.Sequential([keras.Input((4,), name="i"), keras.layers.Dense(1, name="d")])
+    model.save(tmp_path / "whole.keras")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as whole:
+        weights = whole.read("model.weights.h5")
+    large = sequential(*(dense(f"d{k}", units=200_000_000 if not k else 1) for k in range(2)))
+    (tmp_path / "m.keras").write_bytes(archive(large, **{"model.weights.h5": weights}))
+    command = [COMMAND, "check", *arguments, "--forward"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2 and "making its parts takes over" in done.stderr and done.stdout == ""
 
 
 def test_a_metric_of_a_hundred_million_thresholds(tmp_path: Path) -> None:
