@@ -137,7 +137,7 @@ COMPILE_ARGUMENTS = ("loss", "loss_weights", "metrics", "weighted_metrics")
 class CompileArgs:
     """What `model.compile` is given, as live Keras objects, strings or functions.
 
-    `source` says where they come from: "the model file", "--loss", "the call", "nothing". `compiled` is true where the
+    `source` says where they come from: "the model", "the model file", "the command line", "the call", "nothing". `compiled` is true where the
     model has an optimizer; `others` are further arguments that are not Keras's defaults (steps_per_execution ...).
     `jit_compile` is what Keras made of it ("auto" where that is not known); `loss_scale` the factor by which the optimizer scales
     the loss before its gradient, and `dynamic_scale` is true where it halves that factor until the gradient is finite.

@@ -549,3 +549,23 @@ def test_predictions_that_are_not_finite_are_not_the_loss_s() -> None:
     (finding,) = [f for f in found if f.code == "LD805"]
     assert finding.evidence["first row"] == 3 and finding.evidence["predictions that are not finite"] == 1
     assert "logarithm" not in str(finding) and "look for NaN in x" in finding.fixes[0].title
+
+
+STEPS_ALONE = """
+import keras, numpy as np
+class Alone(keras.Model):
+    def train_step(self, *given):
+        return {"loss": 0.0}
+i = keras.Input((4,))
+model = Alone(i, keras.layers.Dense(1)(i))
+model.compile("sgd", "mse")
+batch = np.ones((8, 4)), np.arange(8)
+"""
+
+
+def test_a_loss_named_on_the_command_line_is_examined(tmp_path: Path, capfd: Any) -> None:
+    """As one given to `check` is; it was asked for under another name than the command line's."""
+    (tmp_path / "alone.py").write_text(STEPS_ALONE)
+    case = f"{tmp_path}/alone.py:model", f"{tmp_path}/alone.py:batch"
+    assert call(capfd, "check", *case)[0] == 0
+    assert call(capfd, "check", *case, "--loss", '"sparse_categorical_crossentropy"')[0] == 1

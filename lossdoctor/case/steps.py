@@ -22,13 +22,20 @@ def step_calls(model: Any, overridden: tuple[str, ...]) -> dict[str, tuple[str, 
 
 def calls_of(function: Any) -> tuple[str, ...] | None:
     """The calls of Keras's own in a function's source; None where the source cannot be had."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
-    except (TypeError, OSError, SyntaxError):
+    tree = _parsed(function)
+    if tree is None:
         return None
     called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     own = [f for f in called if isinstance(f, ast.Attribute) and f.attr in _KERAS_OWN and _is_self(f.value)]
     return tuple(dict.fromkeys(f"{ast.unparse(f)}()" for f in own))
+
+
+def _parsed(function: Any) -> ast.AST | None:
+    """A function's source, read; None where it cannot be had."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    except (TypeError, OSError, SyntaxError):
+        return None
 
 
 def own_losses(model: Any, overridden: tuple[str, ...]) -> str:
@@ -43,9 +50,8 @@ def _may_use_losses(cls: type, name: str, seen: set[str]) -> bool:
     if name in seen or not callable(function):
         return False
     seen.add(name)
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
-    except (TypeError, OSError, SyntaxError):
+    tree = _parsed(function)
+    if tree is None:
         return True
     owners = {id(node.value): node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):

@@ -51,7 +51,7 @@ def _examine(case: Case) -> Exam:
     if case.model.step_error:
         raised = Run(Outcome("raises", error=case.model.step_error), stage="step")
         return _not_run(case, inputs, raised, "the model's own step raises")
-    if case.model.own_losses and case.compile.source not in ("--loss", "the call"):
+    if case.model.own_losses and case.compile.source not in ("the command line", "the call"):
         reason = f"the model's own {case.model.own_losses} uses none of the compiled losses"
         return _not_run(case, inputs, Run(Outcome("skipped", reason=reason)), reason)
     if case.compile.loss is None:
